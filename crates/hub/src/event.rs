@@ -42,17 +42,26 @@ impl Event {
 
     /// [`Event::BundleChanged`] from anything that prints as the id and the state's name.
     pub fn bundle_changed(uuid: impl ToString, state: impl ToString) -> Self {
-        Self::BundleChanged { uuid: uuid.to_string(), state: state.to_string() }
+        Self::BundleChanged {
+            uuid: uuid.to_string(),
+            state: state.to_string(),
+        }
     }
 
     /// [`Event::WorkerCheckedIn`] from anything that prints as the two ids.
     pub fn worker_checked_in(user_id: impl ToString, worker_id: impl ToString) -> Self {
-        Self::WorkerCheckedIn { user_id: user_id.to_string(), worker_id: worker_id.to_string() }
+        Self::WorkerCheckedIn {
+            user_id: user_id.to_string(),
+            worker_id: worker_id.to_string(),
+        }
     }
 
     /// [`Event::MessageQueued`] from anything that prints as the two ids.
     pub fn message_queued(user_id: impl ToString, worker_id: impl ToString) -> Self {
-        Self::MessageQueued { user_id: user_id.to_string(), worker_id: worker_id.to_string() }
+        Self::MessageQueued {
+            user_id: user_id.to_string(),
+            worker_id: worker_id.to_string(),
+        }
     }
 
     /// The JSON text of one websocket frame.
@@ -73,9 +82,18 @@ mod tests {
     #[test]
     fn events_survive_the_wire_and_unknown_ones_are_named_so() {
         let cases = [
-            (Event::bundle_created("0x1"), r#"{"type":"bundle_created","uuid":"0x1"}"#),
-            (Event::bundle_changed("0x1", "ready"), r#"{"type":"bundle_changed","uuid":"0x1","state":"ready"}"#),
-            (Event::message_queued("0", "w(7)"), r#"{"type":"message_queued","user_id":"0","worker_id":"w(7)"}"#),
+            (
+                Event::bundle_created("0x1"),
+                r#"{"type":"bundle_created","uuid":"0x1"}"#,
+            ),
+            (
+                Event::bundle_changed("0x1", "ready"),
+                r#"{"type":"bundle_changed","uuid":"0x1","state":"ready"}"#,
+            ),
+            (
+                Event::message_queued("0", "w(7)"),
+                r#"{"type":"message_queued","user_id":"0","worker_id":"w(7)"}"#,
+            ),
             (Event::Resync, r#"{"type":"resync"}"#),
         ];
         for (event, json) in cases {

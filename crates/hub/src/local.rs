@@ -12,7 +12,9 @@ pub struct LocalHub {
 
 impl LocalHub {
     pub fn new() -> Self {
-        Self { sender: broadcast::Sender::new(CAPACITY) }
+        Self {
+            sender: broadcast::Sender::new(CAPACITY),
+        }
     }
 
     pub(crate) fn sender(&self) -> broadcast::Sender<Event> {

@@ -33,7 +33,9 @@ pub struct RemoteHubConfig {
 
 impl std::fmt::Debug for RemoteHubConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RemoteHubConfig").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("RemoteHubConfig")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,8 +102,14 @@ async fn keep_connected(config: RemoteHubConfig, local: broadcast::Sender<Event>
 
 async fn open(config: &RemoteHubConfig) -> Result<Socket, String> {
     let base = config.url.trim_end_matches('/');
-    let url = if base.ends_with("/events") { base.to_owned() } else { format!("{base}/events") };
-    let mut request = url.into_client_request().map_err(|e| format!("invalid hub address: {e}"))?;
+    let url = if base.ends_with("/events") {
+        base.to_owned()
+    } else {
+        format!("{base}/events")
+    };
+    let mut request = url
+        .into_client_request()
+        .map_err(|e| format!("invalid hub address: {e}"))?;
     let bearer = HeaderValue::from_str(&format!("Bearer {}", config.key))
         .map_err(|_| "the hub key has characters that no header can carry".to_owned())?;
     request.headers_mut().insert("authorization", bearer);
@@ -151,6 +159,8 @@ async fn relay(
 
 /// Between half and all of `delay`, so that services do not all come back in the same millisecond.
 fn jittered(delay: Duration) -> Duration {
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.subsec_nanos());
     delay / 2 + (delay / 2).mul_f64(f64::from(nanos % 1000) / 1000.0)
 }

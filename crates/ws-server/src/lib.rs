@@ -52,7 +52,9 @@ pub fn router(hub: Arc<dyn Hub>) -> Router {
 
 /// Like [`router`], with a relay key or a shutdown token.
 pub fn router_with(hub: Arc<dyn Hub>, options: Options) -> Router {
-    Router::new().route("/ws/{*rest}", any(accept)).with_state(Shared::start(hub, options))
+    Router::new()
+        .route("/ws/{*rest}", any(accept))
+        .with_state(Shared::start(hub, options))
 }
 
 /// Configuration of the separate process.
@@ -66,7 +68,10 @@ pub struct Config {
 impl Config {
     /// All interfaces, the given port, no relay.
     pub fn on_port(port: u16) -> Self {
-        Self { bind: SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), relay_key: None }
+        Self {
+            bind: SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            relay_key: None,
+        }
     }
 }
 
@@ -86,12 +91,23 @@ pub async fn serve_on(
     hub: Arc<dyn Hub>,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let shared = Shared::start(hub, Options { relay_key, shutdown: shutdown.clone() });
+    let shared = Shared::start(
+        hub,
+        Options {
+            relay_key,
+            shutdown: shutdown.clone(),
+        },
+    );
     let app = Router::new().fallback(any(accept)).with_state(shared.clone());
-    axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await?;
     shared.tasks.close();
     if tokio::time::timeout(DRAIN, shared.tasks.wait()).await.is_err() {
-        tracing::warn!(connections = shared.tasks.len(), "websocket connections did not close in time");
+        tracing::warn!(
+            connections = shared.tasks.len(),
+            "websocket connections did not close in time"
+        );
     }
     Ok(())
 }
@@ -119,23 +135,35 @@ impl Shared {
     }
 }
 
-async fn accept(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+async fn accept(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let target = uri.path_and_query().map_or("", |p| p.as_str());
     let route = route::parse(target);
     if route == Route::Events && !relay::may_connect(&headers, shared.relay_key.as_deref()) {
-        return (StatusCode::FORBIDDEN, "This event relay needs its key (CODALAB_HUB_KEY).\n").into_response();
+        return (
+            StatusCode::FORBIDDEN,
+            "This event relay needs its key (CODALAB_HUB_KEY).\n",
+        )
+            .into_response();
     }
     let tasks = shared.tasks.clone();
-    upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES).on_upgrade(move |socket| {
-        tasks.track_future(async move {
-            match route {
-                Route::Main => main_connection(socket, &shared).await,
-                Route::Worker(id) => worker::connection(socket, &shared, &id).await,
-                Route::Events => relay::connection(socket, &shared).await,
-                Route::Other => close(socket, close_code::ERROR, "no such route").await,
-            }
+    upgrade
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES)
+        .on_upgrade(move |socket| {
+            tasks.track_future(async move {
+                match route {
+                    Route::Main => main_connection(socket, &shared).await,
+                    Route::Worker(id) => worker::connection(socket, &shared, &id).await,
+                    Route::Events => relay::connection(socket, &shared).await,
+                    Route::Other => close(socket, close_code::ERROR, "no such route").await,
+                }
+            })
         })
-    })
 }
 
 /// `/main`: one frame with a worker id, one ping, normal close.
@@ -165,7 +193,10 @@ async fn next_text(socket: &mut WebSocket) -> Option<String> {
 
 /// Sends a close frame and waits a moment for the answer, so that the peer sees the code and not a reset.
 pub(crate) async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
-    let frame = CloseFrame { code, reason: reason.into() };
+    let frame = CloseFrame {
+        code,
+        reason: reason.into(),
+    };
     if socket.send(Message::Close(Some(frame))).await.is_ok() {
         let drained = async { while let Some(Ok(_)) = socket.recv().await {} };
         let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;

@@ -42,8 +42,10 @@ async fn run(arguments: Arguments) -> std::io::Result<()> {
     let shutdown = CancellationToken::new();
     let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     tokio::spawn(stop_on_signals(signals, shutdown.clone()));
-    let config =
-        ws_server::Config { bind: SocketAddr::new(arguments.host, arguments.port), relay_key: arguments.hub_key };
+    let config = ws_server::Config {
+        bind: SocketAddr::new(arguments.host, arguments.port),
+        relay_key: arguments.hub_key,
+    };
     ws_server::serve(config, Arc::new(LocalHub::new()), shutdown).await
 }
 
@@ -60,7 +62,9 @@ async fn stop_on_signals([mut terminate, mut interrupt]: [Signal; 2], shutdown: 
 
 fn start_logging() {
     let filter = EnvFilter::try_from_env("CODALAB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match std::env::var("CODALAB_LOG_FORMAT").as_deref() {
         Ok("json") => log.json().init(),
         _ => log.init(),

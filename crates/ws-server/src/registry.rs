@@ -42,7 +42,11 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut inner = self.registry.lock();
         for name in &self.names {
-            if inner.connections.get(name).is_some_and(|current| Arc::ptr_eq(current, &self.notify)) {
+            if inner
+                .connections
+                .get(name)
+                .is_some_and(|current| Arc::ptr_eq(current, &self.notify))
+            {
                 inner.connections.remove(name);
             }
         }
@@ -64,7 +68,11 @@ impl Registry {
             inner.connections.insert(name.clone(), Arc::clone(&notify));
         }
         drop(inner);
-        Registration { registry: Arc::clone(self), names, notify }
+        Registration {
+            registry: Arc::clone(self),
+            names,
+            notify,
+        }
     }
 
     /// Wakes the worker; false when it is not connected.
@@ -77,7 +85,11 @@ impl Registry {
         match event {
             Event::MessageQueued { user_id, worker_id } => {
                 let key = (user_id, worker_id);
-                let parked = self.lock().parked.get(&key).is_some_and(|since| since.elapsed() < PARK_LIMIT);
+                let parked = self
+                    .lock()
+                    .parked
+                    .get(&key)
+                    .is_some_and(|since| since.elapsed() < PARK_LIMIT);
                 if !parked {
                     self.wake(&key.1);
                 }
@@ -92,7 +104,10 @@ impl Registry {
             Event::Resync => {
                 let mut inner = self.lock();
                 inner.parked.clear();
-                inner.connections.values().for_each(|connection| connection.notify_one());
+                inner
+                    .connections
+                    .values()
+                    .for_each(|connection| connection.notify_one());
             }
             _ => {}
         }
@@ -123,7 +138,10 @@ mod tests {
     }
 
     fn parked(user: &str, worker: &str) -> Event {
-        Event::PollParked { user_id: user.into(), worker_id: worker.into() }
+        Event::PollParked {
+            user_id: user.into(),
+            worker_id: worker.into(),
+        }
     }
 
     #[test]
@@ -168,7 +186,10 @@ mod tests {
         assert!(!is_woken(&connection));
         registry.handle(Event::message_queued("2", "w"));
         assert!(is_woken(&connection));
-        registry.handle(Event::PollEnded { user_id: "1".into(), worker_id: "w".into() });
+        registry.handle(Event::PollEnded {
+            user_id: "1".into(),
+            worker_id: "w".into(),
+        });
         registry.handle(Event::message_queued("1", "w"));
         assert!(is_woken(&connection));
         registry.handle(parked("1", "w"));

@@ -16,7 +16,10 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Whether the request carries the relay key as bearer token. Without a configured key nobody may connect.
 pub fn may_connect(headers: &HeaderMap, key: Option<&str>) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.strip_prefix("Bearer "));
     match (given, key) {
         (Some(given), Some(key)) => bool::from(given.as_bytes().ct_eq(key.as_bytes())),
         _ => false,
@@ -104,6 +107,9 @@ mod tests {
         assert!(!echoes.is_echo(&event));
         echoes.expect(event.clone());
         assert!(echoes.is_echo(&event));
-        assert!(!echoes.is_echo(&event), "the same event from somebody else goes through");
+        assert!(
+            !echoes.is_echo(&event),
+            "the same event from somebody else goes through"
+        );
     }
 }

@@ -24,7 +24,11 @@ pub fn parse(target: &str) -> Route {
         }
         end = at + WORKER.len() - 1;
     }
-    if target.ends_with("/events") { Route::Events } else { Route::Other }
+    if target.ends_with("/events") {
+        Route::Events
+    } else {
+        Route::Other
+    }
 }
 
 #[cfg(test)]
