@@ -1,1 +1,2 @@
+//! The `cl-worker` program.
 fn main() {}
