@@ -5,9 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use domain::error::Result;
-
 /// Text that `{:?}` does not show.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -29,20 +26,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Supplies access tokens to a worker that runs inside the server's own process and has no password.
-#[async_trait]
-pub trait TokenSource: Send + Sync {
-    /// A bearer token that is valid for at least the next few minutes. Called again whenever the server answers 401.
-    async fn access_token(&self) -> Result<String>;
-}
-
 /// How the worker proves who it is.
 #[derive(Clone)]
 pub enum Credentials {
     /// A token is requested with the password grant of the OAuth client `codalab_worker_client`.
     Password { username: String, password: Secret },
     /// Tokens come from the program that embeds the worker.
-    Tokens(Arc<dyn TokenSource>),
+    Tokens(Arc<dyn client::TokenSource>),
 }
 
 impl fmt::Debug for Credentials {

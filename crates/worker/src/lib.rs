@@ -5,10 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod error;
 
-pub use config::{Config, Credentials, Gpus, RuntimeKind, Secret, TokenSource};
+pub use config::{Config, Credentials, Gpus, RuntimeKind, Secret};
+pub use error::{Error, Result};
 
-use domain::error::Result;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a worker until `shutdown` is cancelled or one of its exit conditions holds (idle, number of runs).
