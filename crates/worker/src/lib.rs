@@ -6,6 +6,7 @@
 
 mod config;
 mod error;
+mod runtime;
 
 pub use config::{Config, Credentials, Gpus, RuntimeKind, Secret};
 pub use error::{Error, Result};

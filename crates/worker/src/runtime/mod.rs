@@ -41,7 +41,7 @@ pub struct Mount {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exit {
     pub code: Option<i32>,
     /// Set when something other than the exit code says that the run went wrong.

@@ -6,6 +6,8 @@ shift 2
 set -C
 { echo $$ >"$control/pid"; } 2>/dev/null || exit 0
 set +C
+# Tells the worker, which waits for the end of this stream, that the job has its owner.
+exec >&-
 (
   while [ "$1" != -- ]; do
     echo 0 >"$1/cgroup.procs" || exit 125
