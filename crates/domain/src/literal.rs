@@ -1,0 +1,153 @@
+//! Values printed as Python's `str` and `repr` print them; scripts compare them (cli section 6.3).
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// A value as Python's `str` prints it: strings as they are, everything else as [`repr`].
+pub fn display(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => repr(other),
+    }
+}
+
+/// A value as Python's `repr` prints it: `None`, `True`, `1e+16`, `['a', "it's"]`, `{'k': 1}`.
+pub fn repr(value: &Value) -> String {
+    let mut out = String::new();
+    write_repr(&mut out, value);
+    out
+}
+
+/// A number as Python prints it: integers plain, floats by [`float`].
+pub fn number(number: &serde_json::Number) -> String {
+    if number.is_f64() {
+        float(number.as_f64().unwrap_or(0.0))
+    } else {
+        number.to_string()
+    }
+}
+
+/// A float as Python prints it: shortest round-trip digits, `.0` when whole, exponent outside 1e-4 … 1e16.
+pub fn float(value: f64) -> String {
+    if value.is_nan() {
+        return "nan".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let magnitude = value.abs();
+    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
+        // Rust writes 1e-5 and 1e16; Python wants a sign and at least two digits.
+        let text = format!("{value:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let exponent: i32 = exponent.parse().unwrap_or(0);
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.abs());
+    }
+    let text = format!("{value}");
+    if text.contains('.') { text } else { format!("{text}.0") }
+}
+
+/// The Python name of a JSON value's type: `str`, `int`, `float`, `bool`, `list`, `dict`, `NoneType`.
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NoneType",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::String(_) => "str",
+        Value::Array(_) => "list",
+        Value::Object(_) => "dict",
+    }
+}
+
+fn write_repr(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("None"),
+        Value::Bool(true) => out.push_str("True"),
+        Value::Bool(false) => out.push_str("False"),
+        Value::Number(n) => out.push_str(&number(n)),
+        Value::String(text) => write_quoted(out, text),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push_str(", ");
+                }
+                write_repr(out, item);
+            }
+            out.push(']');
+        }
+        Value::Object(map) => {
+            out.push('{');
+            for (index, (key, item)) in map.iter().enumerate() {
+                if index > 0 {
+                    out.push_str(", ");
+                }
+                write_quoted(out, key);
+                out.push_str(": ");
+                write_repr(out, item);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn write_quoted(out: &mut String, text: &str) {
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    out.push(quote);
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c == quote => {
+                out.push('\\');
+                out.push(c);
+            }
+            // Writing to a String cannot fail.
+            c if c.is_control() && (c as u32) < 0x100 => drop(write!(out, "\\x{:02x}", c as u32)),
+            c if c.is_control() => drop(write!(out, "\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push(quote);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_print_as_python_prints_them() {
+        for (value, text) in [
+            (json!(null), "None"),
+            (json!(true), "True"),
+            (json!(3), "3"),
+            (json!(75.2), "75.2"),
+            (json!(0.0), "0.0"),
+            (json!(1e16), "1e+16"),
+            (json!(1e15), "1000000000000000.0"),
+            (json!(1e-5), "1e-05"),
+            (json!(0.0001), "0.0001"),
+            (json!(1.5e-7), "1.5e-07"),
+            (json!("it's"), "it's"),
+            (json!(["a", "b"]), "['a', 'b']"),
+            (json!([]), "[]"),
+            (json!({"k": 1, "x": null}), "{'k': 1, 'x': None}"),
+            (json!(["it's"]), "[\"it's\"]"),
+            (json!(["it's \"x\""]), "['it\\'s \"x\"']"),
+            (json!(["write\tm\thello\\"]), "['write\\tm\\thello\\\\']"),
+            (json!(["\u{1}"]), "['\\x01']"),
+        ] {
+            assert_eq!(display(&value), text);
+        }
+    }
+}
