@@ -1,1 +1,150 @@
-//! model
+//! The database of CodaLab: every SQL statement of the system is in this crate.
+//!
+//! [`Model`] is a cheap clone around connection pools. Its functions are grouped by table family, one `impl Model` per
+//! file. Each function that changes something is one transaction; each state transition of a bundle is one
+//! conditional update whose row count decides who won. One SQL text serves SQLite and MySQL; the differences are in
+//! `dialect` and in the migrations.
+//!
+//! Times are Unix seconds (`now: i64`) that the caller passes in; `DATETIME` columns come out as [`domain::UtcTime`].
+//! User ids are opaque texts; `viewer: Option<&str>` is the id of who asks, `None` for somebody not logged in.
+#![forbid(unsafe_code)]
+
+mod auth;
+mod bundles;
+mod contents;
+mod credentials;
+mod db;
+mod dialect;
+mod groups;
+mod leases;
+mod migrate;
+mod outbox;
+mod password;
+mod permissions;
+mod quota;
+mod report;
+mod resolve;
+mod search;
+mod stats;
+mod stores;
+mod transitions;
+mod users;
+mod workers;
+mod worksheets;
+
+pub use auth::{OauthClient, Token};
+pub use bundles::{
+    BundleRecord, BundleUpdate, CreateBundles, DeleteBundles, DeletedBundle, HostWorksheet, NewBundle, NewItemPlace,
+    ParentInfo,
+};
+pub use contents::{BundleContents, SessionUpdate, TrashEntry, UploadSession};
+pub use groups::{Group, GroupDetails, GroupMember};
+pub use outbox::QueuedMessage;
+pub use password::{hash_password, verify_password};
+pub use permissions::{GroupPermission, ObjectKind};
+pub use report::ReportOutcome;
+pub use search::{Found, UserSearch, WorksheetRow};
+pub use stats::Stats;
+pub use stores::{BundleLocation, BundleStore, NewStore};
+pub use transitions::{KillOutcome, MakeOutcome, StartRun};
+pub use users::{NewUser, User, UserUpdate};
+pub use workers::{RunAssignment, WorkerKey, WorkerRecord};
+pub use worksheets::{NewWorksheet, Worksheet, WorksheetUpdate};
+
+use std::sync::Arc;
+
+use domain::Result;
+
+use crate::db::Db;
+
+/// How to open the database.
+#[derive(Clone, Debug)]
+pub struct ModelOptions {
+    /// The user id that may do everything.
+    pub root_user_id: String,
+    /// Login name of that account.
+    pub root_user_name: String,
+    /// Most connections that read at the same time (SQLite), most connections in all (MySQL).
+    pub max_connections: u32,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            root_user_id: domain::id::ROOT_USER_ID.to_owned(),
+            root_user_name: "codalab".to_owned(),
+            max_connections: 8,
+        }
+    }
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Model {
+    pub(crate) db: Db,
+    identity: Arc<Identity>,
+}
+
+#[derive(Debug)]
+struct Identity {
+    root_user_id: String,
+    root_user_name: String,
+    public_group: domain::Uuid,
+}
+
+impl Model {
+    /// Opens the database at `sqlite:///abs/path`, `sqlite://path`, `sqlite::memory:` or `mysql://user:password@host/name`,
+    /// brings its schema up to date under a lock and makes the bootstrap rows.
+    ///
+    /// # Errors
+    /// The database cannot be reached, belongs to an older CodaLab, or was changed by a newer version.
+    pub async fn connect(url: &str, options: &ModelOptions) -> Result<Self> {
+        let db = Db::connect(url, options.max_connections).await?;
+        migrate::migrate(&db).await?;
+        let public_group = Self::bootstrap(&db).await?;
+        let identity = Identity {
+            root_user_id: options.root_user_id.clone(),
+            root_user_name: options.root_user_name.clone(),
+            public_group,
+        };
+        Ok(Self {
+            db,
+            identity: Arc::new(identity),
+        })
+    }
+
+    /// Makes the public group and the two OAuth clients where they are missing.
+    async fn bootstrap(_db: &Db) -> Result<domain::Uuid> {
+        todo!()
+    }
+
+    /// Whether the database answers; for readiness probes.
+    pub async fn ping(&self) -> Result<()> {
+        todo!()
+    }
+
+    /// Waits for running statements and closes all connections.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
+    /// The user id that may do everything.
+    pub fn root_user_id(&self) -> &str {
+        &self.identity.root_user_id
+    }
+
+    /// Login name of the root account.
+    pub fn root_user_name(&self) -> &str {
+        &self.identity.root_user_name
+    }
+
+    /// Whether this user may do everything.
+    pub fn is_root(&self, viewer: Option<&str>) -> bool {
+        viewer == Some(self.root_user_id())
+    }
+
+    /// The group everybody is in.
+    pub fn public_group(&self) -> domain::Uuid {
+        self.identity.public_group
+    }
+}

@@ -1,0 +1,334 @@
+//! Connections and transactions over SQLite and MySQL with one way to run SQL: text with `?` placeholders, bound
+//! [`Value`]s, and [`Row`]s that decode what either database sends.
+//!
+//! SQLite has one writer connection (`BEGIN IMMEDIATE`) and a pool of readers (WAL). MySQL has a pool for writes
+//! (READ COMMITTED, so that a conditional update sees what others committed) and one for reads (REPEATABLE READ, so
+//! that the statements of one read agree with each other).
+
+mod row;
+mod value;
+
+use std::time::Duration;
+
+use domain::{Error, Result};
+use futures::TryStreamExt;
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySql, Sqlite, Transaction};
+
+pub(crate) use row::Row;
+pub(crate) use value::{Value, params};
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    MySql,
+}
+
+/// Pools of one database.
+#[derive(Clone)]
+pub(crate) enum Db {
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
+        file: Option<std::path::PathBuf>,
+    },
+    MySql {
+        write: MySqlPool,
+        read: MySqlPool,
+    },
+}
+
+/// How often a transaction that met a deadlock is tried.
+const ATTEMPTS: u32 = 8;
+
+impl Db {
+    pub(crate) async fn connect(url: &str, max_connections: u32) -> Result<Self> {
+        if url.starts_with("sqlite:") {
+            Self::connect_sqlite(url, max_connections).await
+        } else if url.starts_with("mysql:") || url.starts_with("mariadb:") || url.starts_with("mysql+") {
+            Self::connect_mysql(url, max_connections).await
+        } else {
+            let scheme = url.split(':').next().unwrap_or_default();
+            Err(Error::usage(format!(
+                "Unknown database '{scheme}': use sqlite:///path or mysql://user:password@host/name"
+            )))
+        }
+    }
+
+    async fn connect_sqlite(url: &str, max_connections: u32) -> Result<Self> {
+        let options = url
+            .parse::<SqliteConnectOptions>()
+            .map_err(|error| Error::usage(format!("Malformed database address {url}: {error}")))?
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(Duration::from_secs(15))
+            .statement_cache_capacity(200)
+            .optimize_on_close(true, 400);
+        let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(60))
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false);
+        let file = (!in_memory).then(|| options.get_filename().to_owned());
+        let write = writer
+            .connect_with(options.clone())
+            .await
+            .map_err(|error| cannot_open(url, &error))?;
+        let read = if in_memory {
+            write.clone()
+        } else {
+            SqlitePoolOptions::new()
+                .max_connections(max_connections.max(1))
+                .acquire_timeout(Duration::from_secs(60))
+                .idle_timeout(Duration::from_secs(300))
+                .test_before_acquire(false)
+                .connect_lazy_with(options)
+        };
+        Ok(Self::Sqlite { write, read, file })
+    }
+
+    async fn connect_mysql(url: &str, max_connections: u32) -> Result<Self> {
+        // The Python server's addresses name a driver (`mysql+mysqldb://…?charset=utf8mb4`).
+        let address = match url.split_once("://") {
+            Some((_, rest)) => format!("mysql://{}", rest.split('?').next().unwrap_or(rest)),
+            None => url.to_owned(),
+        };
+        let options = address
+            .parse::<MySqlConnectOptions>()
+            .map_err(|error| Error::usage(format!("Malformed MySQL database address: {error}")))?
+            .charset("utf8mb4")
+            .statement_cache_capacity(200);
+        let pool = |isolation: &'static str, connections: u32| {
+            MySqlPoolOptions::new()
+                .max_connections(connections.max(2))
+                .acquire_timeout(Duration::from_secs(60))
+                .max_lifetime(Duration::from_secs(3600))
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        connection.execute(isolation).await?;
+                        Ok(())
+                    })
+                })
+        };
+        let write = pool(
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            max_connections,
+        )
+        .connect_with(options.clone())
+        .await
+        .map_err(|error| cannot_open("MySQL", &error))?;
+        let read = pool(
+            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            max_connections,
+        )
+        .connect_lazy_with(options);
+        Ok(Self::MySql { write, read })
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite { .. } => Engine::Sqlite,
+            Self::MySql { .. } => Engine::MySql,
+        }
+    }
+
+    /// A transaction that may write. Dropping it rolls back.
+    pub(crate) async fn write(&self) -> Result<Tx> {
+        match self {
+            Self::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite),
+            Self::MySql { write, .. } => write.begin().await.map(Tx::MySql),
+        }
+        .map_err(|error| database_error(&error, "BEGIN"))
+    }
+
+    /// A snapshot to read from. Never ask for one while holding a transaction: an in-memory database has one connection.
+    pub(crate) async fn read(&self) -> Result<Tx> {
+        match self {
+            Self::Sqlite { read, .. } => read.begin().await.map(Tx::Sqlite),
+            Self::MySql { read, .. } => read.begin_with("START TRANSACTION READ ONLY").await.map(Tx::MySql),
+        }
+        .map_err(|error| database_error(&error, "BEGIN"))
+    }
+
+    /// Runs a whole transaction again if it met a deadlock or a lock time-out.
+    pub(crate) async fn retrying<T, F, Fut>(&self, mut transaction: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match transaction().await {
+                Err(error) if error.kind == domain::ErrorKind::Unavailable && attempt < ATTEMPTS => {
+                    tracing::debug!(attempt, %error, "transaction is tried again");
+                    tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt) * 5)).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite { write, read, .. } => {
+                read.close().await;
+                write.close().await;
+            }
+            Self::MySql { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+        }
+    }
+}
+
+/// A transaction on either database.
+pub(crate) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    MySql(Transaction<'static, MySql>),
+}
+
+impl Tx {
+    pub(crate) fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite(_) => Engine::Sqlite,
+            Self::MySql(_) => Engine::MySql,
+        }
+    }
+
+    /// Runs a statement; gives the number of rows it matched.
+    pub(crate) async fn run(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<u64> {
+        Ok(self.run_for_id(sql, values).await?.0)
+    }
+
+    /// Runs an INSERT; gives the id of the (first) new row.
+    pub(crate) async fn insert(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<i64> {
+        Ok(self.run_for_id(sql, values).await?.1)
+    }
+
+    async fn run_for_id(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<(u64, i64)> {
+        let sql = sql.into();
+        match self {
+            Self::Sqlite(tx) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<SqliteArguments>(values)?);
+                let done = query
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(|error| database_error(&error, &sql))?;
+                Ok((done.rows_affected(), done.last_insert_rowid()))
+            }
+            Self::MySql(tx) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
+                let done = query
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(|error| database_error(&error, &sql))?;
+                Ok((done.rows_affected(), done.last_insert_id() as i64))
+            }
+        }
+    }
+
+    /// All rows of a query.
+    pub(crate) async fn all(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<Vec<Row>> {
+        let sql = sql.into();
+        let mut rows = Vec::new();
+        match self {
+            Self::Sqlite(tx) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<SqliteArguments>(values)?);
+                let mut stream = query.fetch(&mut **tx);
+                while let Some(row) = stream.try_next().await.map_err(|error| database_error(&error, &sql))? {
+                    rows.push(Row::from_sqlite(&row)?);
+                }
+            }
+            Self::MySql(tx) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
+                let mut stream = query.fetch(&mut **tx);
+                while let Some(row) = stream.try_next().await.map_err(|error| database_error(&error, &sql))? {
+                    rows.push(Row::from_mysql(&row)?);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The first row of a query.
+    pub(crate) async fn first(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<Option<Row>> {
+        Ok(self.all(sql, values).await?.into_iter().next())
+    }
+
+    /// The first column of the first row as a whole number; 0 without a row or for NULL.
+    pub(crate) async fn count(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<i64> {
+        match self.first(sql, values).await? {
+            Some(mut row) => Ok(row.opt_int()?.unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+
+    /// Runs statements as they are, without placeholders: schema changes.
+    pub(crate) async fn script(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.map(drop),
+            Self::MySql(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.map(drop),
+        }
+    }
+
+    /// Makes it happen.
+    pub(crate) async fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::MySql(tx) => tx.commit().await,
+        }
+        .map_err(|error| database_error(&error, "COMMIT"))
+    }
+}
+
+fn cannot_open(what: &str, error: &sqlx::Error) -> Error {
+    Error::unavailable(format!("Cannot open the database {what}: {error}"))
+}
+
+/// MySQL error numbers that say "another transaction was in the way": deadlock, lock wait time-out.
+const MYSQL_TRY_AGAIN: [u16; 2] = [1213, 1205];
+/// MySQL error numbers of a value that does not fit its column.
+const MYSQL_TOO_LONG: [u16; 2] = [1406, 1264];
+
+/// The error a user may see, with the statement in the log only.
+pub(crate) fn database_error(error: &sqlx::Error, sql: &str) -> Error {
+    let Some(database) = error.as_database_error() else {
+        tracing::error!(%error, sql, "database statement failed");
+        return match error {
+            sqlx::Error::PoolTimedOut => Error::unavailable("The database is busy; try again later."),
+            _ => Error::internal(format!("Database error: {error}")),
+        };
+    };
+    let number = database
+        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+        .map(sqlx::mysql::MySqlDatabaseError::number);
+    let busy = number.is_some_and(|number| MYSQL_TRY_AGAIN.contains(&number))
+        || (number.is_none() && matches!(database.code().as_deref(), Some("5" | "6" | "261" | "262" | "517")));
+    if busy {
+        return Error::unavailable(format!("The database is busy ({error}); try again."));
+    }
+    if number.is_some_and(|number| MYSQL_TOO_LONG.contains(&number)) {
+        return Error::usage(format!("A value is too long for the database: {}", database.message()));
+    }
+    if database.is_unique_violation() {
+        return Error::conflict(format!("Already exists: {}", database.message()));
+    }
+    tracing::error!(%error, sql, "database statement failed");
+    Error::internal(format!("Database error: {error}"))
+}
+
+/// Keeps a connection outside the pools for as long as the migration lock is held.
+pub(crate) async fn single_mysql_connection(pool: &MySqlPool) -> Result<sqlx::MySqlConnection> {
+    let connection = sqlx::MySqlConnection::connect_with(&pool.connect_options()).await;
+    connection.map_err(|error| cannot_open("MySQL", &error))
+}

@@ -1,0 +1,1 @@
+//! The grammar shared by the three searches (data-model section 16.1).
