@@ -1,0 +1,4 @@
+use super::*;
+pub fn unpack(_: Input<'_>, _: &Path, _: &UnpackOptions) -> Result<Unpacked> {
+    todo!()
+}
