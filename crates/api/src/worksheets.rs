@@ -1,0 +1,118 @@
+//! Attributes of worksheets and their items (REST sections 5.2 and 5.3).
+
+use domain::worksheet::ItemType;
+use domain::{Permission, UtcTime, Uuid};
+use serde::{Deserialize, Serialize};
+
+/// Attributes of a worksheet in a single fetch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorksheetAttributes {
+    /// Same as the resource's id.
+    pub uuid: Uuid,
+    /// Unique name.
+    pub name: String,
+    /// Free text, may be empty.
+    pub title: Option<String>,
+    /// When it was frozen.
+    pub frozen: Option<UtcTime>,
+    /// Whether its owner is hidden.
+    pub is_anonymous: bool,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// When it was made.
+    pub date_created: Option<UtcTime>,
+    /// When items or attributes changed last.
+    pub date_last_modified: Option<UtcTime>,
+    /// Largest item id; -1 without items; null when items were not fetched.
+    pub last_item_id: Option<i64>,
+    /// The viewer's permission; single fetch only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission: Option<Permission>,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission_spec: Option<String>,
+}
+
+/// Attributes of a worksheet in lists and search results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorksheetSummary {
+    /// Same as the resource's id.
+    pub uuid: Uuid,
+    /// Unique name.
+    pub name: String,
+    /// Free text, may be empty.
+    pub title: Option<String>,
+    /// When it was frozen.
+    pub frozen: Option<UtcTime>,
+    /// When items or attributes changed last.
+    pub date_last_modified: Option<UtcTime>,
+}
+
+/// Attributes of an item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemAttributes {
+    /// Markup, directive, bundle or worksheet.
+    #[serde(rename = "type")]
+    pub item_type: ItemType,
+    /// Text of markup and directives, else empty.
+    pub value: String,
+    /// Place on the worksheet.
+    pub sort_key: Option<i64>,
+}
+
+/// Body of `POST /worksheets/<uuid>/add-items`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct AddItems {
+    /// New lines, bundle uuids or directives.
+    #[serde(default)]
+    pub items: Option<Vec<String>>,
+    /// `markup` (default), `bundle` or `directive`.
+    #[serde(default)]
+    pub item_type: Option<String>,
+    /// Insert after this key; -1 is the top; absent appends.
+    #[serde(default)]
+    pub after_sort_key: Option<i64>,
+    /// Ids of items to delete first.
+    #[serde(default)]
+    pub ids: Option<Vec<i64>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn worksheets_are_served_as_the_contract_shows() {
+        let attributes = WorksheetAttributes {
+            uuid: Uuid::parse("0x0000000000000000000000000000000a").unwrap(),
+            name: "alice-lab".into(),
+            title: Some("Lab notes".into()),
+            frozen: None,
+            is_anonymous: false,
+            tags: vec!["demo".into()],
+            date_created: Some(UtcTime::from_unix(1_714_555_860)),
+            date_last_modified: None,
+            last_item_id: Some(902),
+            permission: Some(Permission::All),
+            permission_spec: Some("all".into()),
+        };
+        assert_eq!(
+            serde_json::to_value(attributes).unwrap(),
+            json!({
+                "uuid": "0x0000000000000000000000000000000a", "name": "alice-lab", "title": "Lab notes", "frozen": null,
+                "is_anonymous": false, "tags": ["demo"], "date_created": "2024-05-01T09:31:00+00:00",
+                "date_last_modified": null, "last_item_id": 902, "permission": 2, "permission_spec": "all",
+            })
+        );
+        let item = ItemAttributes {
+            item_type: ItemType::Markup,
+            value: "# Lab".into(),
+            sort_key: Some(899),
+        };
+        assert_eq!(
+            serde_json::to_value(item).unwrap(),
+            json!({"type": "markup", "value": "# Lab", "sort_key": 899})
+        );
+    }
+}
