@@ -1,39 +1,13 @@
 //! What a staged run asks for: stored fields → numbers, defaults from quota and limits, and the reasons to refuse.
 
-use domain::{duration, size};
-use serde_json::Value;
+use domain::config::WorkerLimits;
+use domain::run::{DEFAULT_MEMORY, RunResources};
+use domain::{Metadata, duration, size};
 
-const DEFAULT_MEMORY: i64 = 2 << 30;
-/// Docker's own minimum.
-pub const DEFAULT_MIN_MEMORY: i64 = 4 << 20;
 /// Disk quota that is kept back when a run asks for a certain amount.
 const DISK_RESERVE: i64 = 512 << 20;
 const LEAST_DEFAULT_DISK: i64 = 1 << 20;
 const NO_IMAGE: &str = "No Docker image specified and no default image configured.";
-
-/// Instance-wide limits and defaults, section `workers` of the configuration. Bytes and seconds; 0 means no limit.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
-    pub max_time: f64,
-    pub max_memory: i64,
-    pub min_memory: i64,
-    pub max_disk: i64,
-    pub default_cpu_image: Option<String>,
-    pub default_gpu_image: Option<String>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_time: 0.0,
-            max_memory: 0,
-            min_memory: DEFAULT_MIN_MEMORY,
-            max_disk: 0,
-            default_cpu_image: None,
-            default_gpu_image: None,
-        }
-    }
-}
 
 /// What the owner has left. Bytes and seconds; not above zero means used up.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,20 +31,19 @@ pub struct RequestFields {
 }
 
 impl RequestFields {
-    /// Reads the fields from bundle metadata through `get`.
-    pub fn from_metadata<'a>(get: impl Fn(&str) -> Option<&'a Value>) -> Self {
-        let int = |key| get(key).and_then(Value::as_i64).unwrap_or(0);
-        let text = |key| get(key).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
+    /// Reads the fields from the metadata of a run.
+    pub fn from_metadata(metadata: &Metadata) -> Self {
+        let text = |key| metadata.str(key).trim().to_owned();
         Self {
-            cpus: int("request_cpus"),
-            gpus: int("request_gpus"),
+            cpus: metadata.int("request_cpus"),
+            gpus: metadata.int("request_gpus"),
             memory: text("request_memory"),
             disk: text("request_disk"),
             time: text("request_time"),
             docker_image: text("request_docker_image"),
             queue: text("request_queue"),
-            network: get("request_network").and_then(Value::as_bool).unwrap_or(false),
-            priority: int("request_priority"),
+            network: metadata.bool("request_network"),
+            priority: metadata.int("request_priority"),
         }
     }
 
@@ -95,51 +68,41 @@ pub struct Held {
     pub disk: i64,
 }
 
-/// A request in numbers. `disk`, `time` and `memory` of 0 mean no limit.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    pub cpus: i64,
-    pub gpus: i64,
-    pub memory: i64,
-    pub disk: i64,
-    pub time: f64,
-    pub docker_image: String,
-    pub queue: String,
-    pub network: bool,
-}
-
-/// The request of a run, or the failure message with which it can never run.
-pub fn resolve(fields: &RequestFields, left: QuotaLeft, limits: &Limits) -> Result<Request, String> {
+/// What a run asks for, with gaps filled, or the failure message with which it can never run.
+pub fn resolve(fields: &RequestFields, left: QuotaLeft, limits: &WorkerLimits) -> Result<RunResources, String> {
     let cpus = if fields.cpus <= 0 { 1 } else { fields.cpus };
     let gpus = fields.gpus.max(0);
     let memory = parse_size_or(&fields.memory, DEFAULT_MEMORY)?;
     let disk = if fields.disk.is_empty() { None } else { Some(parse_size_or(&fields.disk, 0)?) };
     let time = if fields.time.is_empty() { None } else { Some(parse_duration(&fields.time)?) };
     let mut reasons = Vec::new();
-    reasons.extend(disk_reason(disk, left.disk, limits.max_disk));
-    reasons.extend(time_reason(time, left.time, limits.max_time));
+    reasons.extend(disk_reason(disk, left.disk, limits.max_request_disk));
+    reasons.extend(time_reason(time, left.time, limits.max_request_time));
     reasons.extend(memory_reason(memory, limits));
     if !reasons.is_empty() {
         return Err(reasons.join(". "));
     }
     let default_disk =
-        if limits.max_disk > 0 { (left.disk - DISK_RESERVE).min(limits.max_disk).max(LEAST_DEFAULT_DISK) } else { 0 };
-    let default_time = if limits.max_time > 0.0 { (left.time - 1.0).min(limits.max_time).max(1.0) } else { 0.0 };
-    Ok(Request {
+        if limits.max_request_disk > 0 { (left.disk - DISK_RESERVE).min(limits.max_request_disk).max(LEAST_DEFAULT_DISK) } else { 0 };
+    let default_time = if limits.max_request_time > 0.0 { (left.time - 1.0).min(limits.max_request_time).max(1.0) } else { 0.0 };
+    Ok(RunResources {
         cpus,
         gpus,
         memory,
         disk: disk.unwrap_or(default_disk),
-        time: time.unwrap_or(default_time),
+        // Rounded up: half a second must not become 0, which means no limit.
+        time: time.unwrap_or(default_time).ceil() as i64,
         docker_image: image(&fields.docker_image, gpus, limits)?,
-        queue: fields.queue.clone(),
+        tag: fields.queue.clone(),
         network: fields.network,
+        tag_exclusive: false,
+        runs_left: None,
     })
 }
 
-fn image(requested: &str, gpus: i64, limits: &Limits) -> Result<String, String> {
+fn image(requested: &str, gpus: i64, limits: &WorkerLimits) -> Result<String, String> {
     let default = if gpus > 0 { &limits.default_gpu_image } else { &limits.default_cpu_image };
-    let image = if requested.is_empty() { default.as_deref().unwrap_or_default() } else { requested };
+    let image = if requested.is_empty() { default.as_str() } else { requested };
     match image {
         "" => Err(NO_IMAGE.to_owned()),
         image if image.contains(':') => Ok(image.to_owned()),
@@ -177,17 +140,17 @@ fn time_reason(requested: Option<f64>, left: f64, max: f64) -> Option<String> {
         .then(|| format!("Maximum job time ({}) exceeded ({})", duration::format(max), duration::format(value)))
 }
 
-fn memory_reason(value: i64, limits: &Limits) -> Option<String> {
+fn memory_reason(value: i64, limits: &WorkerLimits) -> Option<String> {
     if value == 0 {
         return None;
     }
-    if limits.max_memory > 0 && value > limits.max_memory {
-        let (limit, excess) = (show_size(limits.max_memory), show_size(value - limits.max_memory));
+    if limits.max_request_memory > 0 && value > limits.max_request_memory {
+        let (limit, excess) = (show_size(limits.max_request_memory), show_size(value - limits.max_request_memory));
         let value = show_size(value);
         return Some(format!("Requested more memory ({value}) than the upper limit ({limit}), {excess} too much"));
     }
-    if value < limits.min_memory {
-        let (limit, shortfall) = (show_size(limits.min_memory), show_size(limits.min_memory - value));
+    if value < limits.min_request_memory {
+        let (limit, shortfall) = (show_size(limits.min_request_memory), show_size(limits.min_request_memory - value));
         let value = show_size(value);
         return Some(format!("Requested less memory ({value}) than the lower limit ({limit}), {shortfall} too little"));
     }
@@ -225,41 +188,37 @@ mod tests {
     const GIB: i64 = 1 << 30;
     const PLENTY: QuotaLeft = QuotaLeft { disk: 1000 * GIB, time: 1e7 };
 
-    fn limits() -> Limits {
-        Limits {
-            default_cpu_image: Some("cpu".into()),
-            default_gpu_image: Some("gpu:7".into()),
-            ..Limits::default()
+    fn limits() -> WorkerLimits {
+        WorkerLimits {
+            default_cpu_image: "cpu".into(),
+            default_gpu_image: "gpu:7".into(),
+            ..WorkerLimits::default()
         }
     }
 
-    fn resolved(fields: &RequestFields) -> Request {
+    fn resolved(fields: &RequestFields) -> RunResources {
         resolve(fields, PLENTY, &limits()).unwrap()
     }
 
     #[test]
     fn unset_fields_have_their_defaults_and_no_limit_where_none_is_configured() {
         let request = resolved(&RequestFields::default());
-        let expected = Request {
+        let expected = RunResources {
             cpus: 1,
-            gpus: 0,
             memory: 2 * GIB,
-            disk: 0,
-            time: 0.0,
             docker_image: "cpu:latest".into(),
-            queue: String::new(),
-            network: false,
+            ..RunResources::default()
         };
         assert_eq!(request, expected);
     }
 
     #[test]
     fn configured_maxima_become_defaults_within_the_quota_and_never_negative() {
-        let limits = Limits { max_disk: 10 * GIB, max_time: 120.0, ..limits() };
+        let limits = WorkerLimits { max_request_disk: 10 * GIB, max_request_time: 120.0, ..limits() };
         let cases = [
-            (PLENTY, 10 * GIB, 120.0),
-            (QuotaLeft { disk: 2 * GIB, time: 61.0 }, 3 * GIB / 2, 60.0),
-            (QuotaLeft { disk: 1, time: 0.5 }, 1 << 20, 1.0),
+            (PLENTY, 10 * GIB, 120),
+            (QuotaLeft { disk: 2 * GIB, time: 61.0 }, 3 * GIB / 2, 60),
+            (QuotaLeft { disk: 1, time: 0.5 }, 1 << 20, 1),
         ];
         for (left, disk, time) in cases {
             let request = resolve(&RequestFields::default(), left, &limits).unwrap();
@@ -270,9 +229,9 @@ mod tests {
     #[test]
     fn zero_is_a_set_value() {
         let fields = RequestFields { memory: "0".into(), time: "0".into(), disk: "0".into(), ..Default::default() };
-        let limits = Limits { max_disk: GIB, max_time: 60.0, ..limits() };
+        let limits = WorkerLimits { max_request_disk: GIB, max_request_time: 60.0, ..limits() };
         let request = resolve(&fields, PLENTY, &limits).unwrap();
-        assert_eq!((request.memory, request.time, request.disk), (0, 0.0, 0));
+        assert_eq!((request.memory, request.time, request.disk), (0, 0, 0));
     }
 
     #[test]
@@ -282,13 +241,14 @@ mod tests {
             let fields = RequestFields { docker_image: docker_image.into(), gpus, ..Default::default() };
             assert_eq!(resolved(&fields).docker_image, expected);
         }
-        let refused = resolve(&RequestFields::default(), PLENTY, &Limits::default());
+        let no_image = WorkerLimits { default_cpu_image: String::new(), ..limits() };
+        let refused = resolve(&RequestFields::default(), PLENTY, &no_image);
         assert_eq!(refused.unwrap_err(), NO_IMAGE);
     }
 
     #[test]
     fn what_can_never_run_says_why() {
-        let tight = Limits { max_disk: 10 * GIB, max_time: 120.0, max_memory: 4 * GIB, ..limits() };
+        let tight = WorkerLimits { max_request_disk: 10 * GIB, max_request_time: 120.0, max_request_memory: 4 * GIB, ..limits() };
         let poor = QuotaLeft { disk: 2 * GIB, time: 3600.0 };
         let fields = |memory: &str, disk: &str, time: &str| RequestFields {
             memory: memory.into(),
@@ -319,11 +279,17 @@ mod tests {
     }
 
     #[test]
+    fn fractions_of_a_second_do_not_become_unlimited() {
+        let fields = RequestFields { time: "0.5".into(), ..Default::default() };
+        assert_eq!(resolved(&fields).time, 1);
+    }
+
+    #[test]
     fn fields_are_read_from_metadata_and_wrong_types_count_as_unset() {
         let metadata = serde_json::json!({
             "request_cpus": 4, "request_gpus": "many", "request_memory": "1g", "request_network": true, "request_priority": -2
         });
-        let fields = RequestFields::from_metadata(|key| metadata.get(key));
+        let fields = RequestFields::from_metadata(&Metadata::try_from(metadata).unwrap());
         let expected =
             RequestFields { cpus: 4, memory: "1g".into(), network: true, priority: -2, ..Default::default() };
         assert_eq!(fields, expected);

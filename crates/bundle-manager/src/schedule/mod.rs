@@ -7,29 +7,18 @@ mod fit;
 mod order;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
-use domain::{UserId, Uuid, WorkerId};
+use domain::config::WorkerLimits;
+use domain::run::RunResources;
+use domain::{UserId, Uuid};
+use model::WorkerKey;
 
-use crate::request::{Held, Limits, QuotaLeft, Request, RequestFields, resolve};
-use fit::{Candidate, Ticket};
+use crate::request::{Held, QuotaLeft, RequestFields, resolve};
+use fit::Candidate;
 
 /// What begins `staged_status` of a run that finds no worker.
 const NO_WORKER: &str = "No worker can meet this request: none is large enough and free.";
-
-/// A worker, always by owner and id: two users may choose the same id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerKey {
-    pub user_id: UserId,
-    pub worker_id: WorkerId,
-}
-
-impl fmt::Display for WorkerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of user {}", self.worker_id, self.user_id)
-    }
-}
 
 /// A run that occupies a worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +80,7 @@ pub struct Snapshot<'a> {
     pub queue: Vec<&'a StagedRun>,
     pub workers: &'a [Worker],
     pub users: &'a HashMap<UserId, User>,
-    pub limits: &'a Limits,
+    pub limits: &'a WorkerLimits,
     /// The workers of this user are public.
     pub root: &'a UserId,
     /// Rank workers of the owner and of the owner's groups before public ones.
@@ -103,7 +92,7 @@ pub struct Snapshot<'a> {
 /// What to do with one staged run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    Assign { uuid: Uuid, worker: WorkerKey, request: Request },
+    Assign { uuid: Uuid, worker: WorkerKey, request: RunResources },
     /// It can never run; the failure message.
     Fail { uuid: Uuid, message: String },
     /// No worker now; the text for `staged_status`.
@@ -161,13 +150,12 @@ impl<'a> Pass<'a> {
         }
         let owner = &self.owners[&run.owner];
         let usable = usable(owner, public_too, &self.candidates, run);
-        let ticket = Ticket { request: &request, dependencies: &run.dependencies };
         let best = usable
             .iter()
-            .filter(|(index, _)| self.candidates[*index].fits(&ticket))
+            .filter(|(index, _)| self.candidates[*index].fits(&request))
             .min_by_key(|(index, public)| {
                 let tie = mix(self.snapshot.seed ^ run.id as u64 ^ ((*index as u64) << 32));
-                self.candidates[*index].rank(&ticket, *public && self.snapshot.prefer_private, tie)
+                self.candidates[*index].rank(&run.dependencies, *public && self.snapshot.prefer_private, tie)
             });
         let Some(&(chosen, _)) = best else {
             let workers: Vec<&Candidate<'_>> = usable.iter().map(|(index, _)| &self.candidates[*index]).collect();
@@ -178,7 +166,7 @@ impl<'a> Pass<'a> {
         Some(self.assign(run, chosen, request))
     }
 
-    fn assign(&mut self, run: &'a StagedRun, chosen: usize, request: Request) -> Decision {
+    fn assign(&mut self, run: &'a StagedRun, chosen: usize, request: RunResources) -> Decision {
         let candidate = &mut self.candidates[chosen];
         candidate.take(&request);
         let worker = candidate.worker.key.clone();
@@ -226,7 +214,7 @@ fn usable(owner: &Owner<'_>, public_too: bool, candidates: &[Candidate<'_>], run
         .collect()
 }
 
-fn unmet_key<'a>(run: &'a StagedRun, request: &Request, public_too: bool) -> UnmetKey<'a> {
+fn unmet_key<'a>(run: &'a StagedRun, request: &RunResources, public_too: bool) -> UnmetKey<'a> {
     let mut refused: Vec<&UserId> = run.refused_owners.iter().collect();
     refused.sort_unstable();
     let amounts = [request.cpus, request.gpus, request.memory, request.disk];

@@ -79,11 +79,7 @@ impl Scene {
     }
 
     fn decisions(&self) -> Vec<Decision> {
-        let limits = Limits {
-            default_cpu_image: Some("cpu".into()),
-            default_gpu_image: Some("gpu".into()),
-            ..Limits::default()
-        };
+        let limits = WorkerLimits::default();
         schedule(&Snapshot {
             queue: self.queue.iter().collect(),
             workers: &self.workers,
@@ -396,7 +392,7 @@ proptest! {
             let candidate = free.get_mut(worker).unwrap();
             prop_assert!(!candidate.worker.is_terminating);
             prop_assert!(worker.user_id == run.owner || worker.user_id == *ROOT);
-            let fits = candidate.fits(&Ticket { request, dependencies: &[] });
+            let fits = candidate.fits(request);
             prop_assert!(fits);
             candidate.take(request);
             if worker.user_id != run.owner {
@@ -409,11 +405,10 @@ proptest! {
         for decision in &decisions {
             let Decision::Wait { uuid, .. } = decision else { continue };
             let run = scene.queue.iter().find(|run| run.uuid == *uuid).unwrap();
-            let limits = Limits { default_cpu_image: Some("c".into()), default_gpu_image: Some("g".into()), ..Limits::default() };
+            let limits = WorkerLimits::default();
             let request = resolve(&run.fields, scene.users[&run.owner].left, &limits).unwrap();
-            let ticket = Ticket { request: &request, dependencies: &[] };
             let idle = free.values().find(|candidate| {
-                !candidate.worker.is_terminating && candidate.worker.key.user_id == run.owner && candidate.fits(&ticket)
+                !candidate.worker.is_terminating && candidate.worker.key.user_id == run.owner && candidate.fits(&request)
             });
             prop_assert!(idle.is_none());
         }

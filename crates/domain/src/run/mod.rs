@@ -11,7 +11,7 @@ pub use checkin::{
     parse_messages,
 };
 pub use message::{ReadArgs, Reply, RunBundle, RunDependency, RunMessage, WorkerMessage};
-pub use resources::{RequestLimits, RunResources, strip_tag};
+pub use resources::{DEFAULT_MEMORY, RunResources, strip_tag};
 pub use worker_info::WorkerInfo;
 
 /// The error text of a worker that no longer holds the run; makes the server retry a read once from storage.

@@ -3,11 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::metadata::Metadata;
-use crate::{duration, lenient, size};
+use crate::{lenient, size};
 
-/// Memory of a run that asks for none.
+/// Memory of a run that asks for none, in bytes.
 pub const DEFAULT_MEMORY: i64 = 2 << 30;
 
 /// Resources of a run as sent to a worker, or the free capacity of a worker.
@@ -45,60 +43,7 @@ pub struct RunResources {
     pub runs_left: Option<i64>,
 }
 
-/// What fills the gaps of a request: the owner's quota left and the instance's settings. Seconds and bytes; 0 = no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RequestLimits<'a> {
-    /// Seconds of the owner's quota that are left.
-    pub time_left: f64,
-    /// Bytes of the owner's quota that are left.
-    pub disk_left: f64,
-    /// Longest time that may be asked for.
-    pub max_time: f64,
-    /// Most disk that may be asked for.
-    pub max_disk: i64,
-    /// Image of runs that ask for none.
-    pub default_cpu_image: &'a str,
-    /// Image of runs that ask for none but for GPUs.
-    pub default_gpu_image: &'a str,
-}
-
 impl RunResources {
-    /// What a run asks for, with gaps filled. An error names a size or duration that does not parse.
-    pub fn requested(metadata: &Metadata, limits: &RequestLimits<'_>) -> Result<Self> {
-        let gpus = metadata.int("request_gpus").max(0);
-        let cpus = metadata.int("request_cpus");
-        let memory = match metadata.str("request_memory") {
-            "" => DEFAULT_MEMORY,
-            text => size::parse(text)?,
-        };
-        // Without a configured maximum the default is 0, no limit; the quota is enforced at every check-in.
-        let disk = match metadata.str("request_disk") {
-            "" => ((limits.disk_left - 1.0) as i64).min(limits.max_disk).max(0),
-            text => size::parse(text)?,
-        };
-        let time = match metadata.str("request_time") {
-            "" => (limits.time_left - 1.0).min(limits.max_time).max(0.0),
-            text => duration::parse(text)?,
-        };
-        let image = match metadata.str("request_docker_image") {
-            "" if gpus > 0 => limits.default_gpu_image,
-            "" => limits.default_cpu_image,
-            image => image,
-        };
-        Ok(Self {
-            cpus: if cpus == 0 { 1 } else { cpus },
-            gpus,
-            docker_image: with_image_tag(image),
-            time: time as i64,
-            memory,
-            disk,
-            network: metadata.bool("request_network"),
-            tag: metadata.str("request_queue").to_owned(),
-            tag_exclusive: false,
-            runs_left: None,
-        })
-    }
-
     /// Whether a worker with these free resources can take the request.
     pub fn dominates(&self, request: &Self) -> bool {
         self.accepts_tag(request)
@@ -132,16 +77,21 @@ impl RunResources {
         let mut lacks = Vec::new();
         if !self.accepts_tag(request) {
             let tag = if self.tag.is_empty() { "No" } else { &self.tag };
-            let wanted = if request.tag.is_empty() { "no tag" } else { &request.tag };
-            lacks.push(format!("{tag} queue ({wanted} requested)"));
+            lacks.push(match request.tag.as_str() {
+                "" => "tag-exclusive worker".to_owned(),
+                wanted => format!("{tag} queue ({wanted} requested)"),
+            });
+        }
+        if self.runs_left == Some(0) {
+            lacks.push("no runs left".to_owned());
         }
         if self.cpus < request.cpus {
-            lacks.push(format!("{} CPUs ({} requested)", self.cpus, request.cpus));
+            lacks.push(format!("{} CPUs ({} requested)", self.cpus.max(0), request.cpus));
         }
         if self.gpus < request.gpus {
-            lacks.push(format!("{} GPUs ({} requested)", self.gpus, request.gpus));
+            lacks.push(format!("{} GPUs ({} requested)", self.gpus.max(0), request.gpus));
         }
-        let sizes = |have: i64, want: i64| (size::format(have as f64), size::format(want as f64));
+        let sizes = |have: i64, want: i64| (size::format(have.max(0) as f64), size::format(want as f64));
         if self.memory < request.memory {
             let (have, want) = sizes(self.memory, request.memory);
             lacks.push(format!("{have} memory ({want} requested)"));
@@ -162,19 +112,9 @@ pub fn strip_tag(queue: &str) -> &str {
         .unwrap_or(queue)
 }
 
-/// `:latest` is appended to an image without a colon.
-fn with_image_tag(image: &str) -> String {
-    if image.is_empty() || image.contains(':') {
-        image.to_owned()
-    } else {
-        format!("{image}:latest")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn resources(cpus: i64, gpus: i64, memory: i64, disk: i64, tag: &str) -> RunResources {
         RunResources {
@@ -235,49 +175,10 @@ mod tests {
             "[No queue (bigmem requested), 2 CPUs (4 requested), 0 GPUs (1 requested), 2g memory (4g requested), 1g disk (2g requested)]"
         );
         assert_eq!(worker.shortfall(&resources(1, 0, 0, 0, "")), "[]");
-    }
-
-    #[test]
-    fn gaps_of_a_request_are_filled() {
-        let limits = RequestLimits {
-            time_left: 101.0,
-            disk_left: 51.0,
-            max_time: 1000.0,
-            max_disk: 20,
-            default_cpu_image: "cpu",
-            default_gpu_image: "gpu:1",
-        };
-        let empty = Metadata::try_from(json!({"request_memory": ""})).unwrap();
-        let asked = RunResources::requested(&empty, &limits).unwrap();
+        let leaving = RunResources { runs_left: Some(0), tag_exclusive: true, ..resources(-1, 0, 0, 0, "x") };
         assert_eq!(
-            (asked.cpus, asked.time, asked.disk, asked.memory),
-            (1, 100, 20, DEFAULT_MEMORY)
+            leaving.shortfall(&resources(1, 0, 0, 0, "")),
+            "[tag-exclusive worker, no runs left, 0 CPUs (1 requested)]"
         );
-        assert_eq!(asked.docker_image, "cpu:latest");
-        let full = Metadata::try_from(json!({
-            "request_gpus": 1, "request_memory": "0", "request_disk": "1k", "request_time": "1m", "request_network": true,
-            "request_queue": "q",
-        }))
-        .unwrap();
-        let asked = RunResources::requested(
-            &full,
-            &RequestLimits {
-                max_time: 0.0,
-                ..limits
-            },
-        )
-        .unwrap();
-        assert_eq!((asked.gpus, asked.time, asked.disk, asked.memory), (1, 60, 1024, 0));
-        assert_eq!(
-            (asked.docker_image.as_str(), asked.tag.as_str(), asked.network),
-            ("gpu:1", "q", true)
-        );
-        let unlimited = RequestLimits {
-            max_time: 0.0,
-            max_disk: 0,
-            ..limits
-        };
-        let asked = RunResources::requested(&empty, &unlimited).unwrap();
-        assert_eq!((asked.time, asked.disk), (0, 0));
     }
 }
