@@ -5,17 +5,19 @@
 #![forbid(unsafe_code)]
 
 mod layout;
-mod links;
 mod make;
 mod options;
 mod read;
 mod receive;
 mod staged;
 
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::{Result, Uuid};
+use domain::{Error, Result, Uuid};
+
+use layout::{Layout, Partition, Session};
 
 pub use layout::PartitionStatus;
 pub use make::MakePart;
@@ -32,15 +34,31 @@ pub struct Storage {
 
 #[derive(Debug)]
 struct Inner {
-    layout: layout::Layout,
+    layout: Layout,
     options: StorageOptions,
+    /// This process's directory in the staging area of each partition, by that area's path.
+    sessions: Mutex<HashMap<PathBuf, Session>>,
 }
 
 impl Storage {
-    /// Opens the store below `home`, making its directories when they are missing, and removes what earlier processes
-    /// left in `staging` and `trash`. Blocks; call it once at start. Only one process may have a home open.
-    pub fn open(_home: &Path, _options: StorageOptions) -> Result<Self> {
-        todo!()
+    /// Opens the store below `home`, making its directories when they are missing, and removes what processes that are
+    /// gone have left in `staging` and `trash`. Blocks shortly; call it once at start. Several processes may have one
+    /// home open.
+    pub fn open(home: &Path, options: StorageOptions) -> Result<Self> {
+        let layout = Layout::open(home)?;
+        let storage = Self {
+            inner: Arc::new(Inner {
+                layout,
+                options,
+                sessions: Mutex::default(),
+            }),
+        };
+        for partition in storage.inner.layout.partitions()? {
+            storage.session(&partition)?;
+            let trash = partition.trash();
+            std::thread::spawn(move || empty_trash(&trash));
+        }
+        Ok(storage)
     }
 
     /// The contents of a bundle, whether it has any or not; costs nothing.
@@ -63,12 +81,78 @@ impl Storage {
 
     /// Deletes the stored contents of a bundle; returns as soon as they are out of sight, the bytes go in the
     /// background. Nothing there is fine. Never touches what a bundle links to.
-    pub async fn delete(&self, _uuid: &Uuid) -> Result<()> {
-        todo!()
+    pub async fn delete(&self, uuid: &Uuid) -> Result<()> {
+        let (storage, uuid) = (self.clone(), *uuid);
+        blocking(move || storage.delete_except(&uuid, None)).await
     }
 
     /// Free and used room of each partition.
     pub async fn partitions(&self) -> Result<Vec<PartitionStatus>> {
-        todo!()
+        let storage = self.clone();
+        blocking(move || {
+            storage
+                .inner
+                .layout
+                .partitions()?
+                .iter()
+                .map(Partition::status)
+                .collect()
+        })
+        .await
+    }
+
+    /// Moves the bundle to the trash of every partition but `kept`.
+    fn delete_except(&self, uuid: &Uuid, kept: Option<&Partition>) -> Result<()> {
+        for partition in self.inner.layout.partitions()? {
+            if kept == Some(&partition) {
+                continue;
+            }
+            if let Some(trash) = partition.move_to_trash(&partition.bundle(uuid.as_str()))? {
+                layout::sync_directory(&partition.bundles())?;
+                remove_in_background(trash);
+            }
+        }
+        Ok(())
+    }
+
+    /// This process's directory in the staging area of a partition.
+    fn session(&self, partition: &Partition) -> Result<PathBuf> {
+        let mut sessions = self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let staging = partition.staging();
+        if let Some(session) = sessions.get(&staging) {
+            return Ok(session.path().to_owned());
+        }
+        let session = Session::begin(partition)?;
+        let path = session.path().to_owned();
+        sessions.insert(staging, session);
+        Ok(path)
+    }
+}
+
+/// Runs blocking work on the pool.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal(format!("background task: {error}")))?
+}
+
+/// Removes a tree that nobody sees any more; what cannot be removed now is left to the sweep at the next start.
+fn remove_in_background(path: PathBuf) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || remove(&path))),
+        Err(_) => remove(&path),
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = contents::remove_tree(path) {
+        tracing::warn!(path = %path.display(), %error, "cannot remove contents; the next start tries again");
+    }
+}
+
+fn empty_trash(trash: &Path) {
+    let Ok(entries) = std::fs::read_dir(trash) else { return };
+    for entry in entries.flatten() {
+        remove(&entry.path());
     }
 }

@@ -1,12 +1,12 @@
 //! Reading the contents of a bundle.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use contents::{ByteStream, FileBlob, PackOptions, SubPath, Summary};
-use domain::target_info::{TargetInfo, TargetType};
-use domain::{Result, Uuid};
+use domain::target_info::{ResolvedTarget, TargetInfo, TargetType};
+use domain::{Error, Result, Uuid};
 
-use crate::Storage;
+use crate::{Storage, blocking};
 
 /// The contents of one bundle: stored, or a path it links to. A handle; nothing is opened before something is read.
 ///
@@ -43,7 +43,8 @@ impl Contents {
 
     /// Where the contents lie on this machine, for workers that share the file system; `None` when there are none.
     pub async fn location(&self) -> Result<Option<PathBuf>> {
-        todo!()
+        let this = self.clone();
+        blocking(move || this.find_root()).await
     }
 
     /// Whether there are any.
@@ -52,37 +53,122 @@ impl Contents {
     }
 
     /// What is at `path`, and its size in bytes as `lstat` tells it.
-    pub async fn kind(&self, _path: &SubPath) -> Result<(TargetType, u64)> {
-        todo!()
+    pub async fn kind(&self, path: &SubPath) -> Result<(TargetType, u64)> {
+        self.read(path, contents::kind).await
     }
 
     /// The info tree; `resolved_target` names this bundle and path.
-    pub async fn info(&self, _path: &SubPath, _depth: u32) -> Result<TargetInfo> {
-        todo!()
+    pub async fn info(&self, path: &SubPath, depth: u32) -> Result<TargetInfo> {
+        let name = self.root_name();
+        let mut info = self
+            .read(path, move |root, path| contents::info(root, path, depth, &name))
+            .await?;
+        info.resolved_target = Some(ResolvedTarget {
+            bundle_uuid: self.uuid.as_str().to_owned(),
+            subpath: path.to_string(),
+        });
+        Ok(info)
     }
 
     /// Opens a file for reading; 403 for links and special files.
-    pub async fn file(&self, _path: &SubPath) -> Result<FileBlob> {
-        todo!()
+    pub async fn file(&self, path: &SubPath) -> Result<FileBlob> {
+        self.read(path, contents::open_file).await
     }
 
     /// First and last lines of a file.
-    pub async fn summary(&self, _path: &SubPath, _summary: &Summary) -> Result<String> {
-        todo!()
+    pub async fn summary(&self, path: &SubPath, summary: &Summary) -> Result<String> {
+        let summary = summary.clone();
+        self.read(path, move |root, path| contents::summarize(root, path, &summary))
+            .await
     }
 
     /// The directory as a tar archive. An error item breaks the connection.
-    pub async fn directory(&self, _path: &SubPath, _options: PackOptions) -> Result<ByteStream> {
-        todo!()
+    pub async fn directory(&self, path: &SubPath, options: PackOptions) -> Result<ByteStream> {
+        let this = self.clone();
+        let root = blocking(move || this.root()).await?;
+        // Found out now, while an error can still become a status.
+        if self.kind(path).await?.0 != TargetType::Directory {
+            return Err(Error::usage(format!("{} is not a directory", self.shown(path))));
+        }
+        Ok(contents::pack_tree_stream(root, path.clone(), options))
     }
 
-    /// What the file or tree holds, in bytes, measured now (3.11: links count with their text, directories with their own size).
-    pub async fn size(&self, _path: &SubPath) -> Result<u64> {
-        todo!()
+    /// What the file or tree holds, in bytes, measured now: files and links with their length, directories with their
+    /// own size.
+    pub async fn size(&self, path: &SubPath) -> Result<u64> {
+        self.read(path, |root, path| {
+            contents::disk_usage(root, path).map(|usage| usage.bytes)
+        })
+        .await
     }
 
     /// Digest of the file or tree, computed now from all bytes.
-    pub async fn digest(&self, _path: &SubPath) -> Result<String> {
-        todo!()
+    pub async fn digest(&self, path: &SubPath) -> Result<String> {
+        self.read(path, contents::tree_digest).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        path: &SubPath,
+        work: impl FnOnce(&Path, &SubPath) -> contents::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (this, path) = (self.clone(), path.clone());
+        blocking(move || {
+            let root = this
+                .find_root()?
+                .ok_or_else(|| this.explain(contents::Error::NotFound, &path))?;
+            work(&root, &path).map_err(|error| this.explain(error, &path))
+        })
+        .await
+    }
+
+    /// The root of the contents; 404 when there are none. Blocks.
+    pub(crate) fn root(&self) -> Result<PathBuf> {
+        self.find_root()?
+            .ok_or_else(|| self.explain(contents::Error::NotFound, &SubPath::root()))
+    }
+
+    fn find_root(&self) -> Result<Option<PathBuf>> {
+        match &self.link {
+            Some(link) => Ok(self.allowed_link(link)),
+            None => {
+                let partition = self.storage.inner.layout.find(self.uuid.as_str())?;
+                Ok(partition.map(|partition| partition.bundle(self.uuid.as_str())))
+            }
+        }
+    }
+
+    /// Where a link leads, with every link and `..` resolved, when that lies in an allowed directory and exists.
+    fn allowed_link(&self, link: &str) -> Option<PathBuf> {
+        let options = &self.storage.inner.options;
+        let (path, roots) = match &options.link_prefix {
+            Some(prefix) => (prefix.join(link.trim_start_matches('/')), std::slice::from_ref(prefix)),
+            None => (PathBuf::from(link), &options.link_roots[..]),
+        };
+        let path = path.is_absolute().then(|| path.canonicalize().ok())??;
+        let is_allowed = |root: &PathBuf| root.canonicalize().is_ok_and(|root| path.starts_with(root));
+        roots.iter().any(is_allowed).then_some(path)
+    }
+
+    /// Name of the root in the info tree.
+    fn root_name(&self) -> String {
+        let link_name = self.link.as_deref().and_then(|link| Path::new(link).file_name());
+        link_name.map_or_else(
+            || self.uuid.as_str().to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+    }
+
+    pub(crate) fn explain(&self, error: contents::Error, path: &SubPath) -> Error {
+        error.about(self.uuid.as_str(), &path.to_string())
+    }
+
+    /// The target as messages show it.
+    pub(crate) fn shown(&self, path: &SubPath) -> String {
+        if path.is_root() {
+            self.uuid.to_string()
+        } else {
+            format!("{}/{path}", self.uuid)
+        }
     }
 }

@@ -1,9 +1,15 @@
 //! Taking in an upload: the body streams into a staging directory of the partition where it will stay.
 
+use std::fs::File;
+use std::io::{BufRead, Write};
+use std::path::Path;
+
 use bytes::Bytes;
-use domain::{Result, Uuid};
+use contents::{ArchiveKind, FileHasher, UnpackOptions, stream, unpack};
+use domain::{Error, Result, Uuid};
 use futures::Stream;
 
+use crate::staged::{Place, over_quota};
 use crate::{Staged, Storage};
 
 /// How an upload is taken in.
@@ -27,11 +33,97 @@ impl Storage {
     ///
     /// Errors: usage (400) when the archive or the quota is at fault, unavailable (503) when the disk is full, internal
     /// (500) when the body or the disk fails. Messages have no `Upload failed: ` prefix.
-    pub async fn receive<S, E>(&self, _uuid: &Uuid, _body: S, _options: ReceiveOptions) -> Result<Staged>
+    pub async fn receive<S, E>(&self, uuid: &Uuid, body: S, options: ReceiveOptions) -> Result<Staged>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::fmt::Display,
     {
-        todo!()
+        let (storage, uuid) = (self.clone(), *uuid);
+        // The outer result is about the transfer itself, the inner one about what became of it.
+        stream::consume(body, move |reader| match storage.take_in(&uuid, reader, &options) {
+            Err(Failure::Contents(error)) => Err(error),
+            Err(Failure::Domain(error)) => Ok(Err(error)),
+            Ok(staged) => Ok(Ok(staged)),
+        })
+        .await
+        .unwrap_or_else(|error| Err(error.into()))
     }
+
+    fn take_in(&self, uuid: &Uuid, body: &mut dyn BufRead, options: &ReceiveOptions) -> Result<Staged, Failure> {
+        let place = Place::new(self, uuid)?;
+        let kind = if options.unpack {
+            ArchiveKind::from_name(&options.filename)
+        } else {
+            None
+        };
+        let Some(kind) = kind else {
+            let digest =
+                write_file(body, &place.tree(), options.max_bytes).map_err(|error| explain(error, None, uuid))?;
+            return Ok(place.finish(options.max_bytes, Some(digest), 0, true)?);
+        };
+        let unpack_options = UnpackOptions {
+            limits: self.inner.options.limits,
+            max_bytes: options.max_bytes,
+            skip_devices: options.run_results,
+        };
+        let unpacked =
+            unpack(kind, body, &place.tree(), &unpack_options).map_err(|error| explain(error, Some(kind), uuid))?;
+        Ok(place.finish(options.max_bytes, unpacked.digest, unpacked.skipped, false)?)
+    }
+}
+
+/// Errors of the transfer are told apart from the rest, because [`stream::consume`] may know better what happened.
+enum Failure {
+    Contents(contents::Error),
+    Domain(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Domain(error)
+    }
+}
+
+/// The message for the uploader.
+fn explain(error: contents::Error, kind: Option<ArchiveKind>, uuid: &Uuid) -> Failure {
+    match error {
+        contents::Error::Archive(detail) => {
+            let what = if kind == Some(ArchiveKind::Zip) {
+                ".zip file"
+            } else {
+                "archive"
+            };
+            Failure::Contents(contents::Error::Usage(format!(
+                "Invalid archive upload: failed to unpack {what}. {detail}"
+            )))
+        }
+        contents::Error::TooBig { limit } => Failure::Contents(contents::Error::Usage(
+            over_quota(uuid, &format!("more than {limit} bytes"), limit).message,
+        )),
+        other => Failure::Contents(other),
+    }
+}
+
+/// Writes the body to a new file and syncs it; gives its digest.
+fn write_file(body: &mut dyn BufRead, path: &Path, max_bytes: Option<u64>) -> contents::Result<String> {
+    let failed = |error| contents::Error::io("write contents", error);
+    let mut file = File::create_new(path).map_err(failed)?;
+    let mut hasher = FileHasher::new();
+    let mut size = 0;
+    loop {
+        let chunk = body.fill_buf().map_err(|error| contents::Error::io("receive", error))?;
+        if chunk.is_empty() {
+            break;
+        }
+        let taken = chunk.len();
+        size += taken as u64;
+        if let Some(limit) = max_bytes.filter(|limit| size > *limit) {
+            return Err(contents::Error::TooBig { limit });
+        }
+        hasher.update(chunk);
+        file.write_all(chunk).map_err(failed)?;
+        body.consume(taken);
+    }
+    file.sync_all().map_err(failed)?;
+    Ok(hasher.finish())
 }
