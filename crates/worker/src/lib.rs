@@ -6,10 +6,12 @@
 
 mod config;
 mod error;
+mod probe;
 mod runtime;
 
 pub use config::{Config, Credentials, Gpus, RuntimeKind, Secret};
 pub use error::{Error, Result};
+pub use probe::docker_answers;
 
 use tokio_util::sync::CancellationToken;
 

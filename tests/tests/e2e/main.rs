@@ -1,0 +1,10 @@
+//! End to end: the real programs, on SQLite and MariaDB, with plain processes and with Docker.
+
+mod bad_input;
+mod commands;
+mod first_run;
+mod interop;
+mod lifecycle;
+mod permissions;
+mod restarts;
+mod running;
