@@ -14,6 +14,13 @@ pub mod request;
 pub mod schedule;
 pub mod staging;
 
+mod assign;
+mod inbox;
+mod make;
+mod manager;
+mod queue;
+mod snapshot;
+mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +32,7 @@ use model::Model;
 use storage::Storage;
 use tokio_util::sync::CancellationToken;
 
+use crate::manager::Manager;
 use crate::repair::Timeouts;
 
 /// How the manager behaves.
@@ -67,7 +75,6 @@ impl From<&ServerConfig> for Config {
 /// Runs until `shutdown`, then waits for the make bundles that are being copied.
 ///
 /// Errors of single steps are logged and tried again; none ends the manager.
-#[allow(clippy::unused_async)]
 pub async fn run(
     model: Model,
     storage: Storage,
@@ -75,6 +82,6 @@ pub async fn run(
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let _ = (model, storage, hub, config, shutdown);
-    todo!()
+    Manager::new(model, storage, hub, config).run(shutdown).await;
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Time-outs: what happens to a run whose worker has not said anything for too long. Pure.
+//! Time-outs: what happens to an assigned run whose worker has not said anything for too long. Pure.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct Timeouts {
     pub starting: Duration,
     /// A delivered `run` message without effect is sent once more after this time.
     pub redeliver: Duration,
-    /// Bundles that wait for something that never comes.
+    /// A bundle without any news for longer waits for something that never comes, and fails.
     pub unresponsive: Duration,
 }
 
@@ -28,12 +28,10 @@ impl Default for Timeouts {
     }
 }
 
-/// A bundle that is not final and not simply waiting in the queue.
+/// A run that is, or should be, with a worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Watched {
     pub state: BundleState,
-    /// A run bundle; the others only know `uploading` here.
-    pub is_run: bool,
     /// There is an assignment to a worker whose row exists.
     pub has_worker: bool,
     /// Metadata `last_updated`, Unix seconds.
@@ -43,7 +41,7 @@ pub struct Watched {
 }
 
 /// What a time-out does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
     /// Back to `staged`: the start did not happen.
     Restage,
@@ -51,30 +49,19 @@ pub enum Repair {
     Offline(&'static str),
     /// The worker has reported the end: give it its final state and tell the worker.
     Finish,
-    /// To `failed` with this message.
-    Fail(String),
 }
 
 /// The repair a bundle needs at `now` (Unix seconds), if any.
 pub fn repair(bundle: Watched, now: i64, timeouts: &Timeouts) -> Option<Repair> {
-    use BundleState::{Finalizing, Preparing, Running, Staged, Starting, Uploading, WorkerOffline};
+    use BundleState::{Finalizing, Preparing, Running, Starting};
     let since = bundle.last_updated.unwrap_or(bundle.created);
     let silent_for = |limit: Duration| now.saturating_sub(since) > limit.as_secs() as i64;
-    let stuck = |since: i64| now.saturating_sub(since) > timeouts.unresponsive.as_secs() as i64;
     match bundle.state {
         Starting if !bundle.has_worker || silent_for(timeouts.starting) => Some(Repair::Restage),
-        Running | Preparing if bundle.is_run && !bundle.has_worker => Some(Repair::Offline("No worker claims bundle.")),
-        Running | Preparing if bundle.is_run && silent_for(timeouts.worker) => Some(Repair::Offline("Worker offline.")),
+        Running | Preparing if !bundle.has_worker => Some(Repair::Offline("No worker claims bundle.")),
+        Running | Preparing if silent_for(timeouts.worker) => Some(Repair::Offline("Worker offline.")),
         Finalizing if !bundle.has_worker => Some(Repair::Offline("No worker claims bundle.")),
         Finalizing => Some(Repair::Finish),
-        Uploading | Staged if stuck(since.max(bundle.created)) => {
-            let days = timeouts.unresponsive.as_secs() / 86_400;
-            Some(Repair::Fail(format!("Bundle has been stuck in {} state for more than {days} days.", bundle.state)))
-        }
-        WorkerOffline if stuck(since) => {
-            let days = timeouts.unresponsive.as_secs() / 86_400;
-            Some(Repair::Fail(format!("Worker did not come back within {days} days.")))
-        }
         _ => None,
     }
 }
@@ -82,7 +69,7 @@ pub fn repair(bundle: Watched, now: i64, timeouts: &Timeouts) -> Option<Repair> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use BundleState::{Finalizing, Making, Preparing, Ready, Running, Staged, Starting, Uploading, WorkerOffline};
+    use BundleState::{Finalizing, Making, Preparing, Ready, Running, Staged, Starting, WorkerOffline};
 
     #[test]
     fn repairs_depend_on_state_worker_and_silence() {
@@ -90,30 +77,24 @@ mod tests {
         const DAY: i64 = 86_400;
         let unclaimed = Some(Repair::Offline("No worker claims bundle."));
         let offline = Some(Repair::Offline("Worker offline."));
-        let fail = |message: &str| Some(Repair::Fail(message.to_owned()));
         let cases = [
             (Starting, false, Some(0), 0, Some(Repair::Restage)),
             (Starting, true, Some(300), 300, None),
             (Starting, true, Some(301), 301, Some(Repair::Restage)),
-            (Running, false, Some(0), 0, unclaimed.clone()),
-            (Preparing, true, Some(61), 99, offline.clone()),
+            (Running, false, Some(0), 0, unclaimed),
+            (Preparing, true, Some(61), 99, offline),
             (Running, true, Some(60), 61 * DAY, None),
             (Running, true, None, 61, offline),
             (Finalizing, false, Some(0), 0, unclaimed),
             (Finalizing, true, Some(0), 0, Some(Repair::Finish)),
-            (Uploading, false, None, 61 * DAY, fail("Bundle has been stuck in uploading state for more than 60 days.")),
-            (Uploading, false, None, 59 * DAY, None),
-            (Staged, false, None, 61 * DAY, fail("Bundle has been stuck in staged state for more than 60 days.")),
-            (Staged, false, Some(DAY), 61 * DAY, None),
-            (WorkerOffline, false, Some(59 * DAY), 99 * DAY, None),
-            (WorkerOffline, false, Some(61 * DAY), 99 * DAY, fail("Worker did not come back within 60 days.")),
+            (Staged, false, None, 99 * DAY, None),
+            (WorkerOffline, false, None, 99 * DAY, None),
             (Ready, false, None, 99 * DAY, None),
             (Making, false, None, 99 * DAY, None),
         ];
         for (state, has_worker, quiet, age, expected) in cases {
             let bundle = Watched {
                 state,
-                is_run: true,
                 has_worker,
                 last_updated: quiet.map(|seconds| NOW - seconds),
                 created: NOW - age,

@@ -1,0 +1,184 @@
+//! A scheduling pass: takes a snapshot, lets `schedule` decide, and carries the decisions out.
+
+use std::collections::HashSet;
+
+use domain::run::{RunBundle, RunMessage, RunResources, UNLIMITED_RUNS, WorkerMessage};
+use domain::{BundleState, Permission, Result, UserId, Uuid};
+use hub::Event;
+use model::{BundleRecord, ObjectKind, WorkerKey};
+
+use crate::manager::{Manager, logged, now};
+use crate::request::RequestFields;
+use crate::schedule::{Decision, Snapshot, Worker, schedule};
+use crate::snapshot::{keys, live_workers, users};
+
+/// Passes in a row when decisions turn out to rest on something that has changed.
+const MOST_ROUNDS: usize = 3;
+/// Status texts written per pass, so that a long queue cannot hold up assignments. The others follow in later passes.
+const MOST_STATUS_WRITES: usize = 50;
+
+/// How carrying out one assignment ended.
+enum Outcome {
+    /// Assigned, or no longer to be.
+    Settled,
+    /// The snapshot was wrong about it; decide again.
+    Stale,
+}
+
+impl Manager {
+    /// Assigns what can be assigned now.
+    pub(crate) async fn schedule(&mut self) -> Result<()> {
+        for _ in 0..MOST_ROUNDS {
+            if self.queue.is_empty() {
+                break;
+            }
+            let alive_since = now() - self.config.timeouts.worker.as_secs() as i64;
+            let workers = live_workers(&self.model, &mut self.held, alive_since).await?;
+            self.known_workers = keys(&workers);
+            if !self.round(&workers).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One snapshot and its decisions; true if it has to be repeated.
+    async fn round(&mut self, workers: &[Worker]) -> Result<bool> {
+        let owners: HashSet<UserId> = self.queue.runs().map(|run| run.owner.clone()).collect();
+        let users = users(&self.model, &owners, workers).await?;
+        let root = UserId::from(self.model.root_user_id());
+        let decisions = schedule(&Snapshot {
+            queue: self.queue.runs().collect(),
+            workers,
+            users: &users,
+            limits: &self.config.limits,
+            root: &root,
+            prefer_private: self.config.prefer_private,
+            seed: rand::random(),
+        });
+        let mut again = false;
+        let mut statuses = Vec::new();
+        for decision in decisions {
+            match decision {
+                Decision::Assign { uuid, worker, request } => {
+                    let target = workers.iter().find(|candidate| candidate.key == worker);
+                    let outcome = match target {
+                        Some(target) => logged("assign", self.assign(uuid, target, request, &root).await),
+                        None => None,
+                    };
+                    again |= matches!(outcome, Some(Outcome::Stale));
+                }
+                Decision::Fail { uuid, message } => {
+                    logged("fail", self.fail_staged(uuid, &message).await);
+                }
+                Decision::Wait { uuid, status } => statuses.push((uuid, status)),
+            }
+        }
+        if !again {
+            self.write_statuses(statuses).await;
+        }
+        Ok(again)
+    }
+
+    async fn assign(
+        &mut self,
+        uuid: Uuid,
+        worker: &Worker,
+        request: RunResources,
+        root: &UserId,
+    ) -> Result<Outcome> {
+        let record = self.model.bundles(&[uuid]).await?.into_iter().next();
+        let Some(record) = record.filter(|record| record.bundle.state == BundleState::Staged) else {
+            self.queue.remove(&uuid);
+            return Ok(Outcome::Settled);
+        };
+        let is_current = |fields: &RequestFields| *fields == RequestFields::from_metadata(&record.bundle.metadata);
+        if !self.queue.get(&uuid).is_some_and(|run| is_current(&run.fields)) {
+            self.queue.insert(&record);
+            return Ok(Outcome::Stale);
+        }
+        if !self.may_run(&worker.key.user_id, &record, root).await? {
+            if let Some(run) = self.queue.get_mut(&uuid) {
+                run.refused_owners.insert(worker.key.user_id.clone());
+            }
+            return Ok(Outcome::Stale);
+        }
+        let message = run_message(&record, worker, request, now())?;
+        if !self.model.assign_run(uuid, &worker.key, &message, now()).await? {
+            // The bundle was killed or deleted, or the worker is leaving: the next round sees which.
+            return Ok(Outcome::Stale);
+        }
+        self.hub.publish(Event::message_queued(&worker.key.user_id, &worker.key.worker_id));
+        self.publish_state(uuid, BundleState::Starting);
+        tracing::info!(bundle = %uuid, worker = %worker.key.worker_id, owner = %worker.key.user_id, "run assigned");
+        self.held.note(&record);
+        self.queue.remove(&uuid);
+        if worker.runs_left < UNLIMITED_RUNS {
+            self.count_down(&worker.key).await?;
+        }
+        Ok(Outcome::Settled)
+    }
+
+    /// A limited worker takes one run less, until its next check-in says how many itself.
+    async fn count_down(&self, key: &WorkerKey) -> Result<()> {
+        if let Some(worker) = self.model.worker(key).await? {
+            self.model.set_exit_after_num_runs(key, (worker.exit_after_num_runs - 1).max(0)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the worker's owner may run this bundle and read all of its parents. The bundle's own owner and root may.
+    async fn may_run(&self, owner: &UserId, record: &BundleRecord, root: &UserId) -> Result<bool> {
+        let bundle = &record.bundle;
+        if owner == root || bundle.owner_id.as_ref() == Some(owner) {
+            return Ok(true);
+        }
+        let mut uuids = vec![bundle.uuid];
+        uuids.extend(bundle.dependencies.iter().map(|dependency| dependency.parent_uuid));
+        let have = self.model.permissions_of(ObjectKind::Bundle, Some(owner.as_str()), &uuids).await?;
+        Ok(have.first() == Some(&Permission::All) && have.iter().all(|permission| *permission >= Permission::Read))
+    }
+
+    async fn fail_staged(&mut self, uuid: Uuid, message: &str) -> Result<()> {
+        self.queue.remove(&uuid);
+        if self.model.fail(uuid, &[BundleState::Staged], message, None, now()).await? {
+            tracing::info!(bundle = %uuid, message, "run refused");
+            self.publish_state(uuid, BundleState::Failed);
+        }
+        Ok(())
+    }
+
+    async fn write_statuses(&mut self, statuses: Vec<(Uuid, std::sync::Arc<str>)>) {
+        let mut left = MOST_STATUS_WRITES;
+        for (uuid, status) in statuses {
+            if left == 0 {
+                return;
+            }
+            if self.queue.status_is_due(&uuid, &status) {
+                left -= 1;
+                logged("write staged_status", self.model.set_staged_status(uuid, &status).await);
+            }
+        }
+    }
+}
+
+/// The `run` message as the worker gets it: the bundle as it will be once assigned, and what it may use.
+fn run_message(
+    record: &BundleRecord,
+    worker: &Worker,
+    mut resources: RunResources,
+    now: i64,
+) -> Result<serde_json::Value> {
+    if resources.memory == 0 {
+        resources.memory = worker.memory;
+    }
+    let mut bundle = record.bundle.clone();
+    bundle.state = BundleState::Starting;
+    bundle.metadata.set("last_updated", now);
+    let parents: std::collections::HashMap<Uuid, Option<String>> = (bundle.dependencies.iter().zip(&record.parents))
+        .map(|(dependency, parent)| (dependency.parent_uuid, parent.name.clone()))
+        .collect();
+    let bundle = RunBundle::new(&bundle, |uuid| parents.get(uuid).cloned().flatten());
+    let message = WorkerMessage::Run(Box::new(RunMessage { bundle, resources }));
+    Ok(serde_json::to_value(message)?)
+}
