@@ -326,7 +326,8 @@ mod tests {
         let mut query = Query::default();
         query.sort("id", false);
         query.sort("created", true);
-        let statement = query.statement(Clause::all(std::mem::take(&mut query.conditions)));
+        let conditions = Clause::all(std::mem::take(&mut query.conditions));
+        let statement = query.statement(conditions);
         let order = statement.sql.split(" ORDER BY ").last().unwrap();
         assert!(order.starts_with("(SELECT MIN(m.metadata_value + 0)"), "{order}");
         assert!(order.ends_with("DESC, b.id ASC, b.id LIMIT ? OFFSET ?"), "{order}");
