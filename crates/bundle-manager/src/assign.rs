@@ -80,13 +80,7 @@ impl Manager {
         Ok(again)
     }
 
-    async fn assign(
-        &mut self,
-        uuid: Uuid,
-        worker: &Worker,
-        request: RunResources,
-        root: &UserId,
-    ) -> Result<Outcome> {
+    async fn assign(&mut self, uuid: Uuid, worker: &Worker, request: RunResources, root: &UserId) -> Result<Outcome> {
         let record = self.model.bundles(&[uuid]).await?.into_iter().next();
         let Some(record) = record.filter(|record| record.bundle.state == BundleState::Staged) else {
             self.queue.remove(&uuid);
@@ -108,7 +102,8 @@ impl Manager {
             // The bundle was killed or deleted, or the worker is leaving: the next round sees which.
             return Ok(Outcome::Stale);
         }
-        self.hub.publish(Event::message_queued(&worker.key.user_id, &worker.key.worker_id));
+        self.hub
+            .publish(Event::message_queued(&worker.key.user_id, &worker.key.worker_id));
         self.publish_state(uuid, BundleState::Starting);
         tracing::info!(bundle = %uuid, worker = %worker.key.worker_id, owner = %worker.key.user_id, "run assigned");
         self.held.note(&record);
@@ -122,7 +117,9 @@ impl Manager {
     /// A limited worker takes one run less, until its next check-in says how many itself.
     async fn count_down(&self, key: &WorkerKey) -> Result<()> {
         if let Some(worker) = self.model.worker(key).await? {
-            self.model.set_exit_after_num_runs(key, (worker.exit_after_num_runs - 1).max(0)).await?;
+            self.model
+                .set_exit_after_num_runs(key, (worker.exit_after_num_runs - 1).max(0))
+                .await?;
         }
         Ok(())
     }
@@ -135,13 +132,20 @@ impl Manager {
         }
         let mut uuids = vec![bundle.uuid];
         uuids.extend(bundle.dependencies.iter().map(|dependency| dependency.parent_uuid));
-        let have = self.model.permissions_of(ObjectKind::Bundle, Some(owner.as_str()), &uuids).await?;
+        let have = self
+            .model
+            .permissions_of(ObjectKind::Bundle, Some(owner.as_str()), &uuids)
+            .await?;
         Ok(have.first() == Some(&Permission::All) && have.iter().all(|permission| *permission >= Permission::Read))
     }
 
     async fn fail_staged(&mut self, uuid: Uuid, message: &str) -> Result<()> {
         self.queue.remove(&uuid);
-        if self.model.fail(uuid, &[BundleState::Staged], message, None, now()).await? {
+        if self
+            .model
+            .fail(uuid, &[BundleState::Staged], message, None, now())
+            .await?
+        {
             tracing::info!(bundle = %uuid, message, "run refused");
             self.publish_state(uuid, BundleState::Failed);
         }

@@ -47,7 +47,10 @@ impl Inbox {
                 }
             }
             Event::WorkerCheckedIn { user_id, worker_id } => {
-                self.checked_in.insert(WorkerKey { user_id: user_id.into(), worker_id: worker_id.into() });
+                self.checked_in.insert(WorkerKey {
+                    user_id: user_id.into(),
+                    worker_id: worker_id.into(),
+                });
             }
             Event::WorkerGone { .. } | Event::PolicyChanged => self.schedule = true,
             Event::Resync => self.resync = true,
@@ -88,10 +91,28 @@ mod tests {
             // events, created, ended, staged, unstaged
             (&[Event::bundle_created(uuid)], true, false, false, false),
             (&[changed(BundleState::Staged)], false, false, true, false),
-            (&[changed(BundleState::Staged), changed(BundleState::Starting)], false, false, false, true),
-            (&[changed(BundleState::Starting), changed(BundleState::Staged)], false, false, true, false),
+            (
+                &[changed(BundleState::Staged), changed(BundleState::Starting)],
+                false,
+                false,
+                false,
+                true,
+            ),
+            (
+                &[changed(BundleState::Starting), changed(BundleState::Staged)],
+                false,
+                false,
+                true,
+                false,
+            ),
             (&[changed(BundleState::Killed)], false, true, false, true),
-            (&[Event::BundleDeleted { uuid: uuid.to_string() }], false, true, false, true),
+            (
+                &[Event::BundleDeleted { uuid: uuid.to_string() }],
+                false,
+                true,
+                false,
+                true,
+            ),
         ];
         for (events, created, ended, staged, unstaged) in cases {
             let mut inbox = Inbox::default();

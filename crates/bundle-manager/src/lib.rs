@@ -68,7 +68,11 @@ impl From<&ServerConfig> for Config {
     fn from(config: &ServerConfig) -> Self {
         // An SQLite database belongs to one instance; only a server database can have two managers.
         let is_mysql = config.engine_url.as_deref().is_some_and(|url| url.starts_with("mysql"));
-        Self { limits: config.workers.clone(), use_lease: is_mysql, ..Self::default() }
+        Self {
+            limits: config.workers.clone(),
+            use_lease: is_mysql,
+            ..Self::default()
+        }
     }
 }
 

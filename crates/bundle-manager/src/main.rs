@@ -54,8 +54,10 @@ async fn run(arguments: Arguments) -> Result<()> {
     stop_on_signals(signals, &shutdown);
     let home = home()?;
     let server = read_config(&home)?;
-    let database =
-        server.engine_url.clone().unwrap_or_else(|| format!("sqlite://{}", home.join("bundle.db").display()));
+    let database = server
+        .engine_url
+        .clone()
+        .unwrap_or_else(|| format!("sqlite://{}", home.join("bundle.db").display()));
     let options = ModelOptions {
         root_user_id: server.root_user_id.to_string(),
         root_user_name: server.root_user_name.clone(),
@@ -64,7 +66,10 @@ async fn run(arguments: Arguments) -> Result<()> {
     let model = Model::connect(&database, &options).await?;
     let storage = Storage::open(&home, StorageOptions::default())?;
     let hub: Arc<dyn Hub> = match arguments.hub_url {
-        Some(url) => Arc::new(RemoteHub::connect(RemoteHubConfig { url, key: arguments.hub_key })),
+        Some(url) => Arc::new(RemoteHub::connect(RemoteHubConfig {
+            url,
+            key: arguments.hub_key,
+        })),
         None => Arc::new(LocalHub::new()),
     };
     let mut config = Config::from(&server);
@@ -76,7 +81,8 @@ async fn run(arguments: Arguments) -> Result<()> {
 }
 
 fn seconds(value: f64) -> Result<Duration> {
-    Duration::try_from_secs_f64(value).map_err(|_| Error::usage(format!("--sleep-time {value}: expected seconds, 0 or more")))
+    Duration::try_from_secs_f64(value)
+        .map_err(|_| Error::usage(format!("--sleep-time {value}: expected seconds, 0 or more")))
 }
 
 fn home() -> Result<PathBuf> {
@@ -95,7 +101,8 @@ fn read_config(home: &Path) -> Result<ServerConfig> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ServerConfig::default()),
         Err(error) => return Err(Error::internal(format!("cannot read {}: {error}", path.display()))),
     };
-    let value = serde_json::from_str(&text).map_err(|e| Error::usage(format!("Invalid JSON in {}: {e}", path.display())))?;
+    let value =
+        serde_json::from_str(&text).map_err(|e| Error::usage(format!("Invalid JSON in {}: {e}", path.display())))?;
     ServerConfig::from_value(&value)
 }
 
@@ -116,7 +123,9 @@ fn stop_on_signals(signals: Vec<Signal>, shutdown: &CancellationToken) {
 
 fn start_logging() {
     let filter = EnvFilter::try_from_env("CODALAB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match std::env::var("CODALAB_LOG_FORMAT").as_deref() {
         Ok("json") => log.json().init(),
         _ => log.init(),

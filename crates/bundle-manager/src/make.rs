@@ -30,8 +30,17 @@ struct Maker {
 
 impl Makes {
     pub fn new(model: Model, storage: Storage, hub: Arc<dyn Hub>, at_once: usize) -> Self {
-        let maker = Maker { model, storage, hub, turns: Semaphore::new(at_once.max(1)) };
-        Self { maker: Arc::new(maker), tasks: JoinSet::new(), running: HashMap::new() }
+        let maker = Maker {
+            model,
+            storage,
+            hub,
+            turns: Semaphore::new(at_once.max(1)),
+        };
+        Self {
+            maker: Arc::new(maker),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+        }
     }
 
     /// Begins to make a staged bundle, unless that is already under way.
@@ -83,7 +92,10 @@ impl Makes {
         self.maker.turns.close();
         let done = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, done).await.is_err() {
-            tracing::warn!(makes = self.tasks.len(), "make bundles did not finish in time; they begin again at the next start");
+            tracing::warn!(
+                makes = self.tasks.len(),
+                "make bundles did not finish in time; they begin again at the next start"
+            );
         }
     }
 }
@@ -91,7 +103,9 @@ impl Makes {
 impl Maker {
     /// Makes one bundle when its turn comes. An error means that the result could not be recorded.
     async fn run(&self, uuid: Uuid, cancelled: &CancellationToken) -> Result<()> {
-        let Ok(_turn) = self.turns.acquire().await else { return Ok(()) };
+        let Ok(_turn) = self.turns.acquire().await else {
+            return Ok(());
+        };
         if cancelled.is_cancelled() || !self.model.start_making(uuid, now()).await? {
             return Ok(());
         }
@@ -118,7 +132,11 @@ impl Maker {
         let record = self.model.bundle(uuid).await?;
         let parts = self.parts(&record).await?;
         let left = match &record.bundle.owner_id {
-            Some(owner) => self.model.user(owner).await?.map(|user| user.quota.disk_left().max(0.0) as u64),
+            Some(owner) => self
+                .model
+                .user(owner)
+                .await?
+                .map(|user| user.quota.disk_left().max(0.0) as u64),
             None => None,
         };
         self.storage.make(&uuid, parts, left).await
@@ -131,16 +149,30 @@ impl Maker {
         let own = self.storage.contents(&record.bundle.uuid);
         let mut parts = Vec::with_capacity(dependencies.len());
         for dependency in dependencies {
-            let parent = parents.get(&dependency.parent_uuid).ok_or_else(|| invalid_dependency(dependency))?;
+            let parent = parents
+                .get(&dependency.parent_uuid)
+                .ok_or_else(|| invalid_dependency(dependency))?;
             let link = parent.bundle.metadata.str("link_url");
             let contents = self.storage.contents_of(&dependency.parent_uuid, Some(link));
-            let parent_path = contents.sub_path(&dependency.parent_path).map_err(|_| invalid_dependency(dependency))?;
+            let parent_path = contents
+                .sub_path(&dependency.parent_path)
+                .map_err(|_| invalid_dependency(dependency))?;
             let found = contents.kind(&parent_path).await;
-            found.map_err(|error| if error.status() < 500 { invalid_dependency(dependency) } else { error })?;
+            found.map_err(|error| {
+                if error.status() < 500 {
+                    invalid_dependency(dependency)
+                } else {
+                    error
+                }
+            })?;
             let child_path = own
                 .sub_path(&dependency.child_path)
                 .map_err(|_| Error::usage(format!("Invalid key for dependency: {}", dependency.child_path)))?;
-            parts.push(MakePart { child_path, parent: contents, parent_path });
+            parts.push(MakePart {
+                child_path,
+                parent: contents,
+                parent_path,
+            });
         }
         Ok(parts)
     }
@@ -167,7 +199,10 @@ impl Maker {
 
     async fn record_failure(&self, uuid: Uuid, message: String) -> Result<()> {
         tracing::info!(bundle = %uuid, %message, "make failed");
-        let outcome = MakeOutcome::Failed { traceback: Some(message.clone()), message };
+        let outcome = MakeOutcome::Failed {
+            traceback: Some(message.clone()),
+            message,
+        };
         if self.model.finish_making(uuid, &outcome, now()).await? {
             self.publish(uuid, BundleState::Failed);
         }
@@ -181,7 +216,10 @@ impl Maker {
 
 fn invalid_dependency(dependency: &Dependency) -> Error {
     let slash = if dependency.parent_path.is_empty() { "" } else { "/" };
-    Error::usage(format!("Invalid dependency {}{slash}{}", dependency.parent_uuid, dependency.parent_path))
+    Error::usage(format!(
+        "Invalid dependency {}{slash}{}",
+        dependency.parent_uuid, dependency.parent_path
+    ))
 }
 
 /// The row that says what was published; the built-in disk store has an empty key.

@@ -56,7 +56,9 @@ pub struct Manager {
 
 /// Unix seconds.
 pub(crate) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs() as i64)
 }
 
 impl Manager {
@@ -119,7 +121,11 @@ impl Manager {
     /// Takes or keeps the lease; true when it has just been taken, so that everything is to be looked at.
     async fn renew_lease(&mut self) -> bool {
         let had = self.is_leader;
-        self.is_leader = match self.model.acquire_lease(LEASE, &self.holder, LEASE_SECONDS, now()).await {
+        self.is_leader = match self
+            .model
+            .acquire_lease(LEASE, &self.holder, LEASE_SECONDS, now())
+            .await
+        {
             Ok(has) => has,
             Err(error) => {
                 tracing::warn!(%error, "cannot renew the manager's lease");
@@ -171,7 +177,10 @@ impl Manager {
             return Ok(vec![]);
         }
         let states = self.model.bundle_states(&children).await?;
-        Ok(children.into_iter().filter(|uuid| states.get(uuid) == Some(&BundleState::Created)).collect())
+        Ok(children
+            .into_iter()
+            .filter(|uuid| states.get(uuid) == Some(&BundleState::Created))
+            .collect())
     }
 
     /// Stages what may be staged; true if a run came into the queue.
@@ -200,7 +209,11 @@ impl Manager {
             }
             Staging::Fail(message) => {
                 self.waiting.remove(&uuid);
-                if self.model.fail(uuid, &[BundleState::Created], &message, None, now()).await? {
+                if self
+                    .model
+                    .fail(uuid, &[BundleState::Created], &message, None, now())
+                    .await?
+                {
                     tracing::info!(bundle = %uuid, %message, "bundle cannot run");
                     self.publish_state(uuid, BundleState::Failed);
                 }
@@ -221,16 +234,28 @@ impl Manager {
     async fn staging_of(&self, record: &BundleRecord) -> Result<Staging> {
         let bundle = &record.bundle;
         let owner = bundle.owner_id.as_deref();
-        let uuids: Vec<Uuid> = bundle.dependencies.iter().map(|dependency| dependency.parent_uuid).collect();
+        let uuids: Vec<Uuid> = bundle
+            .dependencies
+            .iter()
+            .map(|dependency| dependency.parent_uuid)
+            .collect();
         if uuids.is_empty() {
             return Ok(Staging::Stage);
         }
         let permissions = match owner {
-            Some(owner) => self.model.permissions_of(ObjectKind::Bundle, Some(owner), &uuids).await?,
+            Some(owner) => {
+                self.model
+                    .permissions_of(ObjectKind::Bundle, Some(owner), &uuids)
+                    .await?
+            }
             None => vec![Permission::None; uuids.len()],
         };
         let parents: Vec<Parent> = (uuids.iter().zip(&record.parents).zip(permissions))
-            .map(|((&uuid, parent), permission)| Parent { uuid, state: parent.state, permission })
+            .map(|((&uuid, parent), permission)| Parent {
+                uuid,
+                state: parent.state,
+                permission,
+            })
             .collect();
         let allow_failed = bundle.metadata.bool("allow_failed_dependencies");
         let name = match owner {
@@ -248,13 +273,19 @@ impl Manager {
 
     /// Reads bundles that are said to be staged; true if a run came into the queue.
     pub(crate) async fn load_staged(&mut self, staged: HashSet<Uuid>) -> bool {
-        let unknown: Vec<Uuid> = staged.into_iter().filter(|uuid| !self.own_staged.remove(uuid)).collect();
+        let unknown: Vec<Uuid> = staged
+            .into_iter()
+            .filter(|uuid| !self.own_staged.remove(uuid))
+            .collect();
         if unknown.is_empty() {
             return false;
         }
         let records = logged("read staged bundles", self.model.bundles(&unknown).await).unwrap_or_default();
         let mut any_run = false;
-        for record in records.iter().filter(|record| record.bundle.state == BundleState::Staged) {
+        for record in records
+            .iter()
+            .filter(|record| record.bundle.state == BundleState::Staged)
+        {
             any_run |= self.take_staged(record);
         }
         any_run
@@ -294,5 +325,7 @@ fn take_batch(inbox: &mut Inbox, first: Event, events: &mut broadcast::Receiver<
 
 /// The value, or `None` with the error in the log.
 pub(crate) fn logged<T>(step: &str, result: Result<T>) -> Option<T> {
-    result.inspect_err(|error| tracing::error!(step, %error, "bundle manager step failed; it will be tried again")).ok()
+    result
+        .inspect_err(|error| tracing::error!(step, %error, "bundle manager step failed; it will be tried again"))
+        .ok()
 }

@@ -49,7 +49,14 @@ impl Queue {
         };
         let status = self.entries.remove(&record.id).and_then(|old| old.status);
         self.ids.insert(run.uuid, run.id);
-        self.entries.insert(run.id, Entry { run, loaded: Instant::now(), status });
+        self.entries.insert(
+            run.id,
+            Entry {
+                run,
+                loaded: Instant::now(),
+                status,
+            },
+        );
     }
 
     pub fn remove(&mut self, uuid: &Uuid) {
@@ -76,17 +83,26 @@ impl Queue {
     pub fn reconcile(&mut self, staged: &[Uuid], refresh: usize) -> Vec<Uuid> {
         let wanted: HashSet<&Uuid> = staged.iter().collect();
         let gone: Vec<Uuid> = self.ids.keys().filter(|uuid| !wanted.contains(uuid)).copied().collect();
-        gone.iter().for_each(|uuid| self.remove(uuid));
-        let mut known: Vec<(Instant, Uuid)> =
-            self.entries.values().map(|entry| (entry.loaded, entry.run.uuid)).collect();
+        for uuid in &gone {
+            self.remove(uuid);
+        }
+        let mut known: Vec<(Instant, Uuid)> = self
+            .entries
+            .values()
+            .map(|entry| (entry.loaded, entry.run.uuid))
+            .collect();
         known.sort_unstable();
         let unknown = staged.iter().filter(|uuid| !self.contains(uuid)).copied();
-        unknown.chain(known.into_iter().take(refresh).map(|(_, uuid)| uuid)).collect()
+        unknown
+            .chain(known.into_iter().take(refresh).map(|(_, uuid)| uuid))
+            .collect()
     }
 
     /// Whether this text should be written as the run's `staged_status` now; if so it counts as written.
     pub fn status_is_due(&mut self, uuid: &Uuid, text: &Arc<str>) -> bool {
-        let Some(entry) = self.ids.get(uuid).and_then(|id| self.entries.get_mut(id)) else { return false };
+        let Some(entry) = self.ids.get(uuid).and_then(|id| self.entries.get_mut(id)) else {
+            return false;
+        };
         let due = match &entry.status {
             None => true,
             Some((written, at)) => written != text && at.elapsed() >= STATUS_INTERVAL,
@@ -105,7 +121,11 @@ fn staged_run(record: &BundleRecord) -> Option<StagedRun> {
         uuid: bundle.uuid,
         owner: bundle.owner_id.clone()?,
         fields: RequestFields::from_metadata(&bundle.metadata),
-        dependencies: bundle.dependencies.iter().map(|d| (d.parent_uuid, d.parent_path.clone())).collect(),
+        dependencies: bundle
+            .dependencies
+            .iter()
+            .map(|d| (d.parent_uuid, d.parent_path.clone()))
+            .collect(),
         refused_owners: HashSet::new(),
     })
 }
@@ -133,7 +153,11 @@ mod tests {
             metadata: Metadata::new(),
             dependencies: vec![],
         };
-        BundleRecord { id: i64::from(n), bundle, parents: vec![] }
+        BundleRecord {
+            id: i64::from(n),
+            bundle,
+            parents: vec![],
+        }
     }
 
     #[test]
@@ -149,8 +173,17 @@ mod tests {
         assert_eq!(queue.reconcile(&[uuid(2), uuid(3)], 1), [uuid(3)], "3 was loaded first");
         queue.remove(&uuid(2));
         queue.remove(&uuid(2));
-        assert_eq!((queue.len(), queue.contains(&uuid(3)), queue.is_empty()), (1, true, false));
-        queue.insert(&BundleRecord { bundle: Bundle { owner_id: None, ..record(5).bundle }, ..record(5) });
+        assert_eq!(
+            (queue.len(), queue.contains(&uuid(3)), queue.is_empty()),
+            (1, true, false)
+        );
+        queue.insert(&BundleRecord {
+            bundle: Bundle {
+                owner_id: None,
+                ..record(5).bundle
+            },
+            ..record(5)
+        });
         assert!(queue.get(&uuid(5)).is_none());
     }
 

@@ -58,9 +58,8 @@ pub fn repair(bundle: Watched, now: i64, timeouts: &Timeouts) -> Option<Repair> 
     let silent_for = |limit: Duration| now.saturating_sub(since) > limit.as_secs() as i64;
     match bundle.state {
         Starting if !bundle.has_worker || silent_for(timeouts.starting) => Some(Repair::Restage),
-        Running | Preparing if !bundle.has_worker => Some(Repair::Offline("No worker claims bundle.")),
+        Running | Preparing | Finalizing if !bundle.has_worker => Some(Repair::Offline("No worker claims bundle.")),
         Running | Preparing if silent_for(timeouts.worker) => Some(Repair::Offline("Worker offline.")),
-        Finalizing if !bundle.has_worker => Some(Repair::Offline("No worker claims bundle.")),
         Finalizing => Some(Repair::Finish),
         _ => None,
     }

@@ -73,8 +73,16 @@ pub fn resolve(fields: &RequestFields, left: QuotaLeft, limits: &WorkerLimits) -
     let cpus = if fields.cpus <= 0 { 1 } else { fields.cpus };
     let gpus = fields.gpus.max(0);
     let memory = parse_size_or(&fields.memory, DEFAULT_MEMORY)?;
-    let disk = if fields.disk.is_empty() { None } else { Some(parse_size_or(&fields.disk, 0)?) };
-    let time = if fields.time.is_empty() { None } else { Some(parse_duration(&fields.time)?) };
+    let disk = if fields.disk.is_empty() {
+        None
+    } else {
+        Some(parse_size_or(&fields.disk, 0)?)
+    };
+    let time = if fields.time.is_empty() {
+        None
+    } else {
+        Some(parse_duration(&fields.time)?)
+    };
     let mut reasons = Vec::new();
     reasons.extend(disk_reason(disk, left.disk, limits.max_request_disk));
     reasons.extend(time_reason(time, left.time, limits.max_request_time));
@@ -82,9 +90,18 @@ pub fn resolve(fields: &RequestFields, left: QuotaLeft, limits: &WorkerLimits) -
     if !reasons.is_empty() {
         return Err(reasons.join(". "));
     }
-    let default_disk =
-        if limits.max_request_disk > 0 { (left.disk - DISK_RESERVE).min(limits.max_request_disk).max(LEAST_DEFAULT_DISK) } else { 0 };
-    let default_time = if limits.max_request_time > 0.0 { (left.time - 1.0).min(limits.max_request_time).max(1.0) } else { 0.0 };
+    let default_disk = if limits.max_request_disk > 0 {
+        (left.disk - DISK_RESERVE)
+            .min(limits.max_request_disk)
+            .max(LEAST_DEFAULT_DISK)
+    } else {
+        0
+    };
+    let default_time = if limits.max_request_time > 0.0 {
+        (left.time - 1.0).min(limits.max_request_time).max(1.0)
+    } else {
+        0.0
+    };
     Ok(RunResources {
         cpus,
         gpus,
@@ -101,8 +118,16 @@ pub fn resolve(fields: &RequestFields, left: QuotaLeft, limits: &WorkerLimits) -
 }
 
 fn image(requested: &str, gpus: i64, limits: &WorkerLimits) -> Result<String, String> {
-    let default = if gpus > 0 { &limits.default_gpu_image } else { &limits.default_cpu_image };
-    let image = if requested.is_empty() { default.as_str() } else { requested };
+    let default = if gpus > 0 {
+        &limits.default_gpu_image
+    } else {
+        &limits.default_cpu_image
+    };
+    let image = if requested.is_empty() {
+        default.as_str()
+    } else {
+        requested
+    };
     match image {
         "" => Err(NO_IMAGE.to_owned()),
         image if image.contains(':') => Ok(image.to_owned()),
@@ -122,8 +147,13 @@ fn disk_reason(requested: Option<i64>, left: i64, max: i64) -> Option<String> {
             show_size(excess)
         ));
     }
-    (max > 0 && value > max)
-        .then(|| format!("Maximum job disk size ({}) exceeded ({})", show_size(max), show_size(value)))
+    (max > 0 && value > max).then(|| {
+        format!(
+            "Maximum job disk size ({}) exceeded ({})",
+            show_size(max),
+            show_size(value)
+        )
+    })
 }
 
 fn time_reason(requested: Option<f64>, left: f64, max: f64) -> Option<String> {
@@ -136,8 +166,13 @@ fn time_reason(requested: Option<f64>, left: f64, max: f64) -> Option<String> {
             duration::format(value - left)
         ));
     }
-    (max > 0.0 && value > max)
-        .then(|| format!("Maximum job time ({}) exceeded ({})", duration::format(max), duration::format(value)))
+    (max > 0.0 && value > max).then(|| {
+        format!(
+            "Maximum job time ({}) exceeded ({})",
+            duration::format(max),
+            duration::format(value)
+        )
+    })
 }
 
 fn memory_reason(value: i64, limits: &WorkerLimits) -> Option<String> {
@@ -145,14 +180,24 @@ fn memory_reason(value: i64, limits: &WorkerLimits) -> Option<String> {
         return None;
     }
     if limits.max_request_memory > 0 && value > limits.max_request_memory {
-        let (limit, excess) = (show_size(limits.max_request_memory), show_size(value - limits.max_request_memory));
+        let (limit, excess) = (
+            show_size(limits.max_request_memory),
+            show_size(value - limits.max_request_memory),
+        );
         let value = show_size(value);
-        return Some(format!("Requested more memory ({value}) than the upper limit ({limit}), {excess} too much"));
+        return Some(format!(
+            "Requested more memory ({value}) than the upper limit ({limit}), {excess} too much"
+        ));
     }
     if value < limits.min_request_memory {
-        let (limit, shortfall) = (show_size(limits.min_request_memory), show_size(limits.min_request_memory - value));
+        let (limit, shortfall) = (
+            show_size(limits.min_request_memory),
+            show_size(limits.min_request_memory - value),
+        );
         let value = show_size(value);
-        return Some(format!("Requested less memory ({value}) than the lower limit ({limit}), {shortfall} too little"));
+        return Some(format!(
+            "Requested less memory ({value}) than the lower limit ({limit}), {shortfall} too little"
+        ));
     }
     None
 }
@@ -176,7 +221,9 @@ fn parse_size_or(text: &str, default: i64) -> Result<i64, String> {
 fn parse_duration(text: &str) -> Result<f64, String> {
     match duration::parse(text) {
         Ok(value) if value >= 0.0 => Ok(value),
-        Ok(_) => Err(format!("Invalid duration: {text}, expected a number that is not negative")),
+        Ok(_) => Err(format!(
+            "Invalid duration: {text}, expected a number that is not negative"
+        )),
         Err(error) => Err(error.message),
     }
 }
@@ -186,7 +233,10 @@ mod tests {
     use super::*;
 
     const GIB: i64 = 1 << 30;
-    const PLENTY: QuotaLeft = QuotaLeft { disk: 1000 * GIB, time: 1e7 };
+    const PLENTY: QuotaLeft = QuotaLeft {
+        disk: 1000 * GIB,
+        time: 1e7,
+    };
 
     fn limits() -> WorkerLimits {
         WorkerLimits {
@@ -214,10 +264,21 @@ mod tests {
 
     #[test]
     fn configured_maxima_become_defaults_within_the_quota_and_never_negative() {
-        let limits = WorkerLimits { max_request_disk: 10 * GIB, max_request_time: 120.0, ..limits() };
+        let limits = WorkerLimits {
+            max_request_disk: 10 * GIB,
+            max_request_time: 120.0,
+            ..limits()
+        };
         let cases = [
             (PLENTY, 10 * GIB, 120),
-            (QuotaLeft { disk: 2 * GIB, time: 61.0 }, 3 * GIB / 2, 60),
+            (
+                QuotaLeft {
+                    disk: 2 * GIB,
+                    time: 61.0,
+                },
+                3 * GIB / 2,
+                60,
+            ),
             (QuotaLeft { disk: 1, time: 0.5 }, 1 << 20, 1),
         ];
         for (left, disk, time) in cases {
@@ -228,28 +289,57 @@ mod tests {
 
     #[test]
     fn zero_is_a_set_value() {
-        let fields = RequestFields { memory: "0".into(), time: "0".into(), disk: "0".into(), ..Default::default() };
-        let limits = WorkerLimits { max_request_disk: GIB, max_request_time: 60.0, ..limits() };
+        let fields = RequestFields {
+            memory: "0".into(),
+            time: "0".into(),
+            disk: "0".into(),
+            ..Default::default()
+        };
+        let limits = WorkerLimits {
+            max_request_disk: GIB,
+            max_request_time: 60.0,
+            ..limits()
+        };
         let request = resolve(&fields, PLENTY, &limits).unwrap();
         assert_eq!((request.memory, request.time, request.disk), (0, 0, 0));
     }
 
     #[test]
     fn the_image_depends_on_gpus_and_gets_a_tag() {
-        let cases = [("", 0, "cpu:latest"), ("", 1, "gpu:7"), ("python:3.9", 1, "python:3.9"), ("a/b", 0, "a/b:latest")];
+        let cases = [
+            ("", 0, "cpu:latest"),
+            ("", 1, "gpu:7"),
+            ("python:3.9", 1, "python:3.9"),
+            ("a/b", 0, "a/b:latest"),
+        ];
         for (docker_image, gpus, expected) in cases {
-            let fields = RequestFields { docker_image: docker_image.into(), gpus, ..Default::default() };
+            let fields = RequestFields {
+                docker_image: docker_image.into(),
+                gpus,
+                ..Default::default()
+            };
             assert_eq!(resolved(&fields).docker_image, expected);
         }
-        let no_image = WorkerLimits { default_cpu_image: String::new(), ..limits() };
+        let no_image = WorkerLimits {
+            default_cpu_image: String::new(),
+            ..limits()
+        };
         let refused = resolve(&RequestFields::default(), PLENTY, &no_image);
         assert_eq!(refused.unwrap_err(), NO_IMAGE);
     }
 
     #[test]
     fn what_can_never_run_says_why() {
-        let tight = WorkerLimits { max_request_disk: 10 * GIB, max_request_time: 120.0, max_request_memory: 4 * GIB, ..limits() };
-        let poor = QuotaLeft { disk: 2 * GIB, time: 3600.0 };
+        let tight = WorkerLimits {
+            max_request_disk: 10 * GIB,
+            max_request_time: 120.0,
+            max_request_memory: 4 * GIB,
+            ..limits()
+        };
+        let poor = QuotaLeft {
+            disk: 2 * GIB,
+            time: 3600.0,
+        };
         let fields = |memory: &str, disk: &str, time: &str| RequestFields {
             memory: memory.into(),
             disk: disk.into(),
@@ -257,30 +347,65 @@ mod tests {
             ..Default::default()
         };
         let cases = [
-            (fields("", "20g", ""), PLENTY, "Maximum job disk size (10g) exceeded (20g)"),
+            (
+                fields("", "20g", ""),
+                PLENTY,
+                "Maximum job disk size (10g) exceeded (20g)",
+            ),
             (fields("", "", "3m"), PLENTY, "Maximum job time (2m0s) exceeded (3m0s)"),
-            (fields("8g", "", ""), PLENTY, "Requested more memory (8g) than the upper limit (4g), 4g too much"),
-            (fields("1m", "", ""), PLENTY, "Requested less memory (1m) than the lower limit (4m), 3m too little"),
-            (fields("", "2g", ""), poor, "Requested more disk (2g) than the user's disk quota allows: 2g left, 512m too much"),
-            (fields("", "", "2h"), poor, "Requested more time (2h0m) than the user's time quota allows: 1h0m left, 1h0m too much"),
-            (fields("8g", "20g", ""), PLENTY, "Maximum job disk size (10g) exceeded (20g). Requested more memory (8g) than the upper limit (4g), 4g too much"),
+            (
+                fields("8g", "", ""),
+                PLENTY,
+                "Requested more memory (8g) than the upper limit (4g), 4g too much",
+            ),
+            (
+                fields("1m", "", ""),
+                PLENTY,
+                "Requested less memory (1m) than the lower limit (4m), 3m too little",
+            ),
+            (
+                fields("", "2g", ""),
+                poor,
+                "Requested more disk (2g) than the user's disk quota allows: 2g left, 512m too much",
+            ),
+            (
+                fields("", "", "2h"),
+                poor,
+                "Requested more time (2h0m) than the user's time quota allows: 1h0m left, 1h0m too much",
+            ),
+            (
+                fields("8g", "20g", ""),
+                PLENTY,
+                "Maximum job disk size (10g) exceeded (20g). Requested more memory (8g) than the upper limit (4g), 4g too much",
+            ),
         ];
         for (fields, left, expected) in cases {
             assert_eq!(resolve(&fields, left, &tight).unwrap_err(), expected);
         }
-        for (disk, time, start) in [(0, 1.0, "Requested more disk"), (GIB, 0.0, "Requested more time"), (-1, -1.0, "Requested more disk")] {
+        for (disk, time, start) in [
+            (0, 1.0, "Requested more disk"),
+            (GIB, 0.0, "Requested more time"),
+            (-1, -1.0, "Requested more disk"),
+        ] {
             let refused = resolve(&RequestFields::default(), QuotaLeft { disk, time }, &tight).unwrap_err();
             assert!(refused.starts_with(start), "{refused}");
         }
         for bad in [fields("x", "", ""), fields("", "1q", ""), fields("-1", "", "")] {
             assert!(resolve(&bad, PLENTY, &tight).unwrap_err().starts_with("Invalid size: "));
         }
-        assert!(resolve(&fields("", "", "soon"), PLENTY, &tight).unwrap_err().starts_with("Invalid duration: "));
+        assert!(
+            resolve(&fields("", "", "soon"), PLENTY, &tight)
+                .unwrap_err()
+                .starts_with("Invalid duration: ")
+        );
     }
 
     #[test]
     fn fractions_of_a_second_do_not_become_unlimited() {
-        let fields = RequestFields { time: "0.5".into(), ..Default::default() };
+        let fields = RequestFields {
+            time: "0.5".into(),
+            ..Default::default()
+        };
         assert_eq!(resolved(&fields).time, 1);
     }
 
@@ -290,10 +415,23 @@ mod tests {
             "request_cpus": 4, "request_gpus": "many", "request_memory": "1g", "request_network": true, "request_priority": -2
         });
         let fields = RequestFields::from_metadata(&Metadata::try_from(metadata).unwrap());
-        let expected =
-            RequestFields { cpus: 4, memory: "1g".into(), network: true, priority: -2, ..Default::default() };
+        let expected = RequestFields {
+            cpus: 4,
+            memory: "1g".into(),
+            network: true,
+            priority: -2,
+            ..Default::default()
+        };
         assert_eq!(fields, expected);
-        assert_eq!(fields.held(), Held { cpus: 4, gpus: 0, memory: GIB, disk: 0 });
+        assert_eq!(
+            fields.held(),
+            Held {
+                cpus: 4,
+                gpus: 0,
+                memory: GIB,
+                disk: 0
+            }
+        );
         assert_eq!(RequestFields::default().held().cpus, 1);
     }
 }

@@ -21,15 +21,30 @@ impl HeldRuns {
         let held = RequestFields::from_metadata(metadata).held();
         // A run without owner occupies its worker, but nobody's quota.
         let owner = record.bundle.owner_id.clone().unwrap_or_else(|| UserId::from(""));
-        self.runs.insert(record.bundle.uuid, HeldRun { owner, held, disk_used: metadata.int("data_size") });
+        self.runs.insert(
+            record.bundle.uuid,
+            HeldRun {
+                owner,
+                held,
+                disk_used: metadata.int("data_size"),
+            },
+        );
     }
 
     /// Reads what is not known yet of these runs and forgets all others.
     async fn follow(&mut self, model: &Model, assigned: &HashSet<Uuid>) -> Result<()> {
         self.runs.retain(|uuid, _| assigned.contains(uuid));
-        let unknown: Vec<Uuid> = assigned.iter().filter(|uuid| !self.runs.contains_key(uuid)).copied().collect();
+        let unknown: Vec<Uuid> = assigned
+            .iter()
+            .filter(|uuid| !self.runs.contains_key(uuid))
+            .copied()
+            .collect();
         if !unknown.is_empty() {
-            model.bundles(&unknown).await?.iter().for_each(|record| self.note(record));
+            model
+                .bundles(&unknown)
+                .await?
+                .iter()
+                .for_each(|record| self.note(record));
         }
         Ok(())
     }
@@ -39,7 +54,10 @@ impl HeldRuns {
 pub async fn live_workers(model: &Model, held: &mut HeldRuns, alive_since: i64) -> Result<Vec<Worker>> {
     let mut records = model.workers().await?;
     records.retain(|record| record.checkin_time.unix() >= alive_since);
-    let assigned: HashSet<Uuid> = records.iter().flat_map(|record| record.run_uuids.iter().copied()).collect();
+    let assigned: HashSet<Uuid> = records
+        .iter()
+        .flat_map(|record| record.run_uuids.iter().copied())
+        .collect();
     held.follow(model, &assigned).await?;
     Ok(records.into_iter().map(|record| worker(record, held)).collect())
 }
@@ -59,8 +77,14 @@ fn worker(record: WorkerRecord, held: &HeldRuns) -> Worker {
         is_terminating: record.is_terminating,
         shared_file_system: record.shared_file_system,
         // Runs that the database does not know any more hold nothing.
-        runs: record.run_uuids.iter().filter_map(|uuid| held.runs.get(uuid).cloned()).collect(),
-        cached: cached.filter_map(|(uuid, path)| Some((Uuid::parse(&uuid).ok()?, path))).collect(),
+        runs: record
+            .run_uuids
+            .iter()
+            .filter_map(|uuid| held.runs.get(uuid).cloned())
+            .collect(),
+        cached: cached
+            .filter_map(|(uuid, path)| Some((Uuid::parse(&uuid).ok()?, path)))
+            .collect(),
     }
 }
 
@@ -70,10 +94,24 @@ pub async fn users(model: &Model, owners: &HashSet<UserId>, workers: &[Worker]) 
     let with_groups = workers.iter().any(|worker| worker.group.is_some());
     let mut users = HashMap::with_capacity(ids.len());
     for (id, account) in model.users(&ids).await? {
-        let groups = if with_groups { model.groups_of(Some(id.as_str())).await?.into_iter().collect() } else { HashSet::new() };
+        let groups = if with_groups {
+            model.groups_of(Some(id.as_str())).await?.into_iter().collect()
+        } else {
+            HashSet::new()
+        };
         let quota = account.quota;
-        let left = QuotaLeft { disk: quota.disk_left() as i64, time: quota.time_left() };
-        users.insert(id, User { left, parallel_run_quota: quota.parallel_run_quota, groups });
+        let left = QuotaLeft {
+            disk: quota.disk_left() as i64,
+            time: quota.time_left(),
+        };
+        users.insert(
+            id,
+            User {
+                left,
+                parallel_run_quota: quota.parallel_run_quota,
+                groups,
+            },
+        );
     }
     Ok(users)
 }

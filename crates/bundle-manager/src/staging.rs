@@ -51,27 +51,32 @@ pub fn decide(parents: &[Parent], allow_failed: bool, owner: Viewer<'_>) -> Stag
         Some(BundleState::Failed | BundleState::Killed) => allow_failed,
         _ => false,
     };
-    if parents.iter().all(acceptable) { Staging::Stage } else { Staging::Wait }
+    if parents.iter().all(acceptable) {
+        Staging::Stage
+    } else {
+        Staging::Wait
+    }
 }
 
 fn list(parents: &[&Parent], wanted: impl Fn(&Parent) -> bool) -> String {
-    let uuids: Vec<&str> = parents.iter().filter(|parent| wanted(parent)).map(|parent| parent.uuid.as_str()).collect();
+    let uuids: Vec<&str> = parents
+        .iter()
+        .filter(|parent| wanted(parent))
+        .map(|parent| parent.uuid.as_str())
+        .collect();
     uuids.join(", ")
 }
 
 fn unacceptable(failed: &str, killed: &str) -> Option<String> {
-    let mut message = String::new();
-    if !failed.is_empty() {
-        message += &format!("Parent bundles failed: {failed} ");
-    }
-    if !killed.is_empty() {
-        message += &format!("Parent bundles were killed: {killed} ");
-    }
-    if message.is_empty() {
-        return None;
-    }
-    message += "(Please use the --allow-failed-dependencies flag to run on whatever failed or killed bundles left behind.) ";
-    Some(message)
+    const HINT: &str =
+        "(Please use the --allow-failed-dependencies flag to run on whatever failed or killed bundles left behind.) ";
+    let parts = [
+        ("Parent bundles failed:", failed),
+        ("Parent bundles were killed:", killed),
+    ];
+    let named = parts.iter().filter(|(_, uuids)| !uuids.is_empty());
+    let message = named.map(|(what, uuids)| format!("{what} {uuids} ")).collect::<Vec<_>>().concat();
+    (!message.is_empty()).then(|| message + HINT)
 }
 
 #[cfg(test)]
@@ -81,7 +86,11 @@ mod tests {
     const OWNER: Viewer<'static> = Viewer::User { name: "ada", id: "7" };
 
     fn parent(n: u8, state: BundleState) -> Parent {
-        Parent { uuid: Uuid::from_random([n; 16]), state: Some(state), permission: Permission::Read }
+        Parent {
+            uuid: Uuid::from_random([n; 16]),
+            state: Some(state),
+            permission: Permission::Read,
+        }
     }
 
     #[test]
@@ -107,8 +116,14 @@ mod tests {
     #[test]
     fn failures_name_each_parent_once_in_dependency_order() {
         let (a, b) = (parent(1, BundleState::Ready), parent(2, BundleState::Failed));
-        let gone = Parent { state: None, ..parent(3, BundleState::Ready) };
-        let also_gone = Parent { state: None, ..parent(4, BundleState::Ready) };
+        let gone = Parent {
+            state: None,
+            ..parent(3, BundleState::Ready)
+        };
+        let also_gone = Parent {
+            state: None,
+            ..parent(4, BundleState::Ready)
+        };
         let fail = |parents: &[Parent]| match decide(parents, false, OWNER) {
             Staging::Fail(message) => message,
             other => panic!("{other:?}"),
@@ -117,14 +132,23 @@ mod tests {
             fail(&[also_gone, a, gone, also_gone]),
             format!("Missing parent bundles: {}, {}", also_gone.uuid, gone.uuid)
         );
-        let secret = Parent { permission: Permission::None, ..a };
+        let secret = Parent {
+            permission: Permission::None,
+            ..a
+        };
         assert_eq!(
             fail(&[secret]),
-            format!("User ada(7) does not have sufficient permissions on bundle {} (have none, need read).", a.uuid)
+            format!(
+                "User ada(7) does not have sufficient permissions on bundle {} (have none, need read).",
+                a.uuid
+            )
         );
         let killed = parent(5, BundleState::Killed);
         let message = fail(&[killed, b, a]);
-        let start = format!("Parent bundles failed: {} Parent bundles were killed: {} ", b.uuid, killed.uuid);
+        let start = format!(
+            "Parent bundles failed: {} Parent bundles were killed: {} ",
+            b.uuid, killed.uuid
+        );
         assert!(message.starts_with(&start), "{message}");
         assert!(message[start.len()..].starts_with("(Please use the --allow-failed-dependencies flag"));
         assert!(message.ends_with(") "));

@@ -32,7 +32,10 @@ impl Manager {
         logged("repair active runs", self.repair_active_runs().await);
         logged("redeliver", self.redeliver().await);
         logged("recover makes", self.recover_makes().await);
-        logged("read created bundles", self.sweep_created(number.is_multiple_of(THOROUGH)).await);
+        logged(
+            "read created bundles",
+            self.sweep_created(number.is_multiple_of(THOROUGH)).await,
+        );
         logged("read staged bundles", self.sweep_staged().await);
         if number.is_multiple_of(CLEAN_UP) {
             logged("clean up", self.clean_up().await);
@@ -45,13 +48,22 @@ impl Manager {
     fn silent_since(&self) -> i64 {
         let timeout = self.config.timeouts.worker.as_secs() as i64;
         let now = now();
-        if now - self.started_at < timeout { (self.started_at - EXCUSED).min(now - timeout) } else { now - timeout }
+        if now - self.started_at < timeout {
+            (self.started_at - EXCUSED).min(now - timeout)
+        } else {
+            now - timeout
+        }
     }
 
     async fn remove_dead_workers(&mut self) -> Result<()> {
         // Reading first keeps an idle instance from writing.
         let silent_since = self.silent_since();
-        let any = self.model.workers().await?.iter().any(|worker| worker.checkin_time.unix() < silent_since);
+        let any = self
+            .model
+            .workers()
+            .await?
+            .iter()
+            .any(|worker| worker.checkin_time.unix() < silent_since);
         if any {
             for (worker, lost) in self.model.remove_silent_workers(silent_since, now()).await? {
                 tracing::warn!(worker = %worker.worker_id, owner = %worker.user_id, runs = lost.len(), "worker is dead");
@@ -89,8 +101,13 @@ impl Manager {
         if active.is_empty() {
             return Ok(());
         }
-        let assigned: HashSet<Uuid> =
-            self.model.run_assignments().await?.into_iter().map(|assignment| assignment.run_uuid).collect();
+        let assigned: HashSet<Uuid> = self
+            .model
+            .run_assignments()
+            .await?
+            .into_iter()
+            .map(|assignment| assignment.run_uuid)
+            .collect();
         for record in self.model.bundles(&active).await? {
             let has_worker = assigned.contains(&record.bundle.uuid);
             if has_worker {
@@ -107,11 +124,19 @@ impl Manager {
     fn watched(&self, record: &BundleRecord, has_worker: bool) -> Watched {
         let metadata = &record.bundle.metadata;
         // Silence while we were away is not the worker's.
-        let excuse = |at: i64| if at > self.started_at - EXCUSED { at.max(self.started_at) } else { at };
+        let excuse = |at: i64| {
+            if at > self.started_at - EXCUSED {
+                at.max(self.started_at)
+            } else {
+                at
+            }
+        };
         Watched {
             state: record.bundle.state,
             has_worker,
-            last_updated: metadata.get("last_updated").map(|_| excuse(metadata.int("last_updated"))),
+            last_updated: metadata
+                .get("last_updated")
+                .map(|_| excuse(metadata.int("last_updated"))),
             created: excuse(metadata.int("created")),
         }
     }
@@ -135,12 +160,17 @@ impl Manager {
     /// A reported end that nobody answered: the final state, and the worker's permission to forget the run.
     async fn finish(&mut self, uuid: Uuid) -> Result<()> {
         let worker = self.model.worker_of_run(uuid).await?;
-        let Some(state) = self.model.finalize_run(uuid, now()).await? else { return Ok(()) };
+        let Some(state) = self.model.finalize_run(uuid, now()).await? else {
+            return Ok(());
+        };
         self.publish_state(uuid, state);
         if let Some(worker) = worker {
             let message = serde_json::json!({"type": "mark_finalized", "uuid": uuid});
-            self.model.queue_message(&worker, Some(uuid), "mark_finalized", &message, now(), None).await?;
-            self.hub.publish(Event::message_queued(&worker.user_id, &worker.worker_id));
+            self.model
+                .queue_message(&worker, Some(uuid), "mark_finalized", &message, now(), None)
+                .await?;
+            self.hub
+                .publish(Event::message_queued(&worker.user_id, &worker.worker_id));
         }
         Ok(())
     }
@@ -150,40 +180,59 @@ impl Manager {
         let before = now() - self.config.timeouts.redeliver.as_secs() as i64;
         for worker in self.model.redeliver_run_messages(before).await? {
             tracing::warn!(worker = %worker.worker_id, owner = %worker.user_id, "run message had no effect; sent again");
-            self.hub.publish(Event::message_queued(&worker.user_id, &worker.worker_id));
+            self.hub
+                .publish(Event::message_queued(&worker.user_id, &worker.worker_id));
         }
         Ok(())
     }
 
     /// Make bundles in `making` that nobody makes go back to `staged`, and staged ones are begun.
     async fn recover_makes(&mut self) -> Result<()> {
-        for uuid in self.model.bundles_in_states(&[BundleState::Making], Some(BundleType::Make)).await? {
+        for uuid in self
+            .model
+            .bundles_in_states(&[BundleState::Making], Some(BundleType::Make))
+            .await?
+        {
             if !self.makes.is_making(&uuid) && self.model.restart_making(uuid).await? {
                 tracing::warn!(bundle = %uuid, "make was interrupted; it begins again");
                 self.publish_state(uuid, BundleState::Staged);
             }
         }
-        for uuid in self.model.bundles_in_states(&[BundleState::Staged], Some(BundleType::Make)).await? {
+        for uuid in self
+            .model
+            .bundles_in_states(&[BundleState::Staged], Some(BundleType::Make))
+            .await?
+        {
             self.makes.start(uuid);
         }
         Ok(())
     }
 
     async fn sweep_created(&mut self, thorough: bool) -> Result<()> {
-        let created: HashSet<Uuid> =
-            self.model.bundles_in_states(&[BundleState::Created], None).await?.into_iter().collect();
+        let created: HashSet<Uuid> = self
+            .model
+            .bundles_in_states(&[BundleState::Created], None)
+            .await?
+            .into_iter()
+            .collect();
         if thorough {
             self.waiting.clear();
         } else {
             self.waiting.retain(|uuid| created.contains(uuid));
         }
-        let unseen = created.into_iter().filter(|uuid| !self.waiting.contains(uuid)).collect();
+        let unseen = created
+            .into_iter()
+            .filter(|uuid| !self.waiting.contains(uuid))
+            .collect();
         self.stage(unseen).await;
         Ok(())
     }
 
     async fn sweep_staged(&mut self) -> Result<()> {
-        let staged = self.model.bundles_in_states(&[BundleState::Staged], Some(BundleType::Run)).await?;
+        let staged = self
+            .model
+            .bundles_in_states(&[BundleState::Staged], Some(BundleType::Run))
+            .await?;
         let to_load = self.queue.reconcile(&staged, REFRESH);
         self.load_staged(to_load.into_iter().collect()).await;
         Ok(())

@@ -34,6 +34,8 @@ pub enum Event {
     Unknown,
 }
 
+// By value, so that callers pass ids and references alike.
+#[allow(clippy::needless_pass_by_value)]
 impl Event {
     /// [`Event::BundleCreated`] from anything that prints as the id.
     pub fn bundle_created(uuid: impl ToString) -> Self {

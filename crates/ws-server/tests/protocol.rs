@@ -1,4 +1,5 @@
 //! The protocol as workers, upstream servers and other services see it, over real sockets.
+#![allow(clippy::unwrap_used)] // the helpers belong to the tests
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -38,7 +38,11 @@ impl<'a> Candidate<'a> {
             free.disk -= (run.held.disk - run.disk_used).clamp(0, run.held.disk.max(0));
         }
         free.disk = free.disk.max(0);
-        Self { worker, free, runs: worker.runs.len() }
+        Self {
+            worker,
+            free,
+            runs: worker.runs.len(),
+        }
     }
 
     /// All conditions of the filter.
@@ -61,8 +65,11 @@ impl<'a> Candidate<'a> {
         let exclusive = self.free.tag_exclusive && !self.free.tag.is_empty();
         let gpus = if self.worker.gpus > 0 { self.free.gpus.max(1) } else { 0 };
         let is_missing = |dependency: &&(Uuid, String)| !self.worker.cached.contains(*dependency);
-        let missing =
-            if self.worker.shared_file_system { 0 } else { dependencies.iter().filter(is_missing).count() };
+        let missing = if self.worker.shared_file_system {
+            0
+        } else {
+            dependencies.iter().filter(is_missing).count()
+        };
         (!exclusive, behind, gpus, missing, self.free.cpus, self.runs, tie)
     }
 }
@@ -71,6 +78,13 @@ impl<'a> Candidate<'a> {
 pub fn recommendation(workers: &[&Candidate<'_>], request: &RunResources) -> String {
     let is_best = |worker: &&&Candidate<'_>| !workers.iter().any(|other| other.free.strictly_dominates(&worker.free));
     let best = workers.iter().filter(is_best);
-    let texts: Vec<String> = best.take(MOST_LISTED).map(|worker| worker.free.shortfall(request)).collect();
-    if texts.is_empty() { String::new() } else { format!("Available resources: {}", texts.join(", ")) }
+    let texts: Vec<String> = best
+        .take(MOST_LISTED)
+        .map(|worker| worker.free.shortfall(request))
+        .collect();
+    if texts.is_empty() {
+        String::new()
+    } else {
+        format!("Available resources: {}", texts.join(", "))
+    }
 }

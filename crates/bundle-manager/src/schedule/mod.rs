@@ -92,7 +92,11 @@ pub struct Snapshot<'a> {
 /// What to do with one staged run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    Assign { uuid: Uuid, worker: WorkerKey, request: RunResources },
+    Assign {
+        uuid: Uuid,
+        worker: WorkerKey,
+        request: RunResources,
+    },
     /// It can never run; the failure message.
     Fail { uuid: Uuid, message: String },
     /// No worker now; the text for `staged_status`.
@@ -141,12 +145,20 @@ impl<'a> Pass<'a> {
         let user = self.snapshot.users.get(&run.owner)?;
         let request = match resolve(&run.fields, user.left, self.snapshot.limits) {
             Ok(request) => request,
-            Err(message) => return Some(Decision::Fail { uuid: run.uuid, message }),
+            Err(message) => {
+                return Some(Decision::Fail {
+                    uuid: run.uuid,
+                    message,
+                });
+            }
         };
         let public_too = self.owner(&run.owner, user).parallel_left > 0;
         let key = unmet_key(run, &request, public_too);
         if let Some(status) = self.unmet.get(&key) {
-            return Some(Decision::Wait { uuid: run.uuid, status: Arc::clone(status) });
+            return Some(Decision::Wait {
+                uuid: run.uuid,
+                status: Arc::clone(status),
+            });
         }
         let owner = &self.owners[&run.owner];
         let usable = usable(owner, public_too, &self.candidates, run);
@@ -175,14 +187,23 @@ impl<'a> Pass<'a> {
         {
             owner.parallel_left -= 1;
         }
-        Decision::Assign { uuid: run.uuid, worker, request }
+        Decision::Assign {
+            uuid: run.uuid,
+            worker,
+            request,
+        }
     }
 
     /// The owner's workers and quota, computed at its first run in the pass.
     fn owner(&mut self, id: &'a UserId, user: &'a User) -> &Owner<'a> {
         let (candidates, root) = (&self.candidates, self.snapshot.root);
         self.owners.entry(id).or_insert_with(|| {
-            let mut owner = Owner { user, parallel_left: user.parallel_run_quota, private: vec![], public: vec![] };
+            let mut owner = Owner {
+                user,
+                parallel_left: user.parallel_run_quota,
+                private: vec![],
+                public: vec![],
+            };
             for (index, candidate) in candidates.iter().enumerate() {
                 let worker = candidate.worker;
                 if worker.key.user_id == *id || worker.group.is_some_and(|group| owner.user.groups.contains(&group)) {

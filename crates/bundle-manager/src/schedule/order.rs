@@ -22,5 +22,8 @@ pub fn start_order<'a>(queue: &[&'a StagedRun]) -> Vec<&'a StagedRun> {
             (owner, runs.into_iter())
         })
         .collect();
-    queue.iter().filter_map(|run| sorted.get_mut(&run.owner)?.next()).collect()
+    queue
+        .iter()
+        .filter_map(|run| sorted.get_mut(&run.owner)?.next())
+        .collect()
 }
