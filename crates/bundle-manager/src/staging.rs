@@ -75,7 +75,10 @@ fn unacceptable(failed: &str, killed: &str) -> Option<String> {
         ("Parent bundles were killed:", killed),
     ];
     let named = parts.iter().filter(|(_, uuids)| !uuids.is_empty());
-    let message = named.map(|(what, uuids)| format!("{what} {uuids} ")).collect::<Vec<_>>().concat();
+    let message = named
+        .map(|(what, uuids)| format!("{what} {uuids} "))
+        .collect::<Vec<_>>()
+        .concat();
     (!message.is_empty()).then(|| message + HINT)
 }
 

@@ -1,0 +1,653 @@
+//! The running manager against real databases, a real store and the in-process hub.
+#![allow(clippy::unwrap_used)] // the helpers belong to the tests
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bundle_manager::Config;
+use bytes::Bytes;
+use domain::user::Quota;
+use domain::{BundleState, BundleType, Dependency, Metadata, Uuid};
+use futures::stream;
+use hub::{Event, Hub, LocalHub};
+use model::{
+    BundleContents, CreateBundles, Model, ModelOptions, NewBundle, NewItemPlace, NewUser, StartRun, WorkerCheckin,
+    WorkerKey, WorkerMessage,
+};
+use rstest::rstest;
+use serde_json::json;
+use storage::{ReceiveOptions, Storage, StorageOptions};
+use testkit::{Engine, TestDatabase, wait_for};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const ROOT: &str = "0";
+const GIB: i64 = 1 << 30;
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+}
+
+struct Scene {
+    model: Model,
+    storage: Storage,
+    hub: Arc<LocalHub>,
+    shutdown: CancellationToken,
+    manager: Option<JoinHandle<domain::Result<()>>>,
+    user: String,
+    _database: TestDatabase,
+    _home: tempfile::TempDir,
+}
+
+/// Sweeps so rarely that only events can move anything.
+fn events_only() -> Config {
+    Config {
+        sweep_interval: Duration::from_secs(3600),
+        ..Config::default()
+    }
+}
+
+fn quick_sweeps() -> Config {
+    Config {
+        sweep_interval: Duration::from_millis(50),
+        ..Config::default()
+    }
+}
+
+impl Scene {
+    /// Everything but the manager.
+    async fn prepare(engine: Engine) -> Self {
+        let database = engine.fresh();
+        let home = tempfile::tempdir().unwrap();
+        let model = Model::connect(database.url(), &ModelOptions::default()).await.unwrap();
+        let options = StorageOptions {
+            min_free_bytes: 0,
+            min_free_percent: 0,
+            ..StorageOptions::default()
+        };
+        let storage = Storage::open(home.path(), options).unwrap();
+        let quota = Quota {
+            time_quota: 1e9,
+            disk_quota: 1e12,
+            parallel_run_quota: 100,
+            ..Quota::default()
+        };
+        model.ensure_root("correct horse", quota, now()).await.unwrap();
+        let user = NewUser {
+            user_name: "ada".into(),
+            email: "ada@example.org".into(),
+            password: "correct horse".into(),
+            is_verified: true,
+            has_access: true,
+            quota,
+            ..NewUser::default()
+        };
+        let user = model.create_user(user, now()).await.unwrap().user_id.to_string();
+        Self {
+            model,
+            storage,
+            hub: Arc::new(LocalHub::new()),
+            shutdown: CancellationToken::new(),
+            manager: None,
+            user,
+            _database: database,
+            _home: home,
+        }
+    }
+
+    async fn start(engine: Engine, config: Config) -> Self {
+        let mut scene = Self::prepare(engine).await;
+        scene.start_manager(config).await;
+        scene
+    }
+
+    /// Starts the manager and waits until it listens.
+    async fn start_manager(&mut self, config: Config) {
+        let (model, storage, hub) = (self.model.clone(), self.storage.clone(), self.hub.clone());
+        self.shutdown = CancellationToken::new();
+        self.manager = Some(tokio::spawn(bundle_manager::run(
+            model,
+            storage,
+            hub,
+            config,
+            self.shutdown.clone(),
+        )));
+        // A bundle that can only fail shows that the first sweep is over and that events arrive.
+        let probe = self.make(&[("missing", uuid(255), "")]).await;
+        self.until(probe, BundleState::Failed).await;
+    }
+
+    async fn stop_manager(&mut self) {
+        self.shutdown.cancel();
+        if let Some(manager) = self.manager.take() {
+            tokio::time::timeout(DEADLINE, manager).await.unwrap().unwrap().unwrap();
+        }
+    }
+
+    async fn create(
+        &self,
+        bundle_type: BundleType,
+        state: BundleState,
+        fields: serde_json::Value,
+        dependencies: &[(&str, Uuid, &str)],
+    ) -> Uuid {
+        let uuid = Uuid::from_random(rand_bytes());
+        let mut metadata = Metadata::try_from(fields).unwrap();
+        metadata.set("name", "thing");
+        let metadata = metadata.with_client_defaults(bundle_type);
+        let dependencies = dependencies
+            .iter()
+            .map(|(child_path, parent_uuid, parent_path)| Dependency {
+                child_uuid: uuid,
+                child_path: (*child_path).into(),
+                parent_uuid: *parent_uuid,
+                parent_path: (*parent_path).into(),
+            })
+            .collect();
+        let command = (bundle_type == BundleType::Run).then(|| "true".to_owned());
+        let bundle = NewBundle {
+            uuid,
+            bundle_type,
+            command,
+            state,
+            metadata,
+            dependencies,
+            store_uuid: None,
+        };
+        let request = CreateBundles {
+            owner_id: self.user.as_str().into(),
+            worksheet: None,
+            place: NewItemPlace::default(),
+            shadow: None,
+            bundles: vec![bundle],
+        };
+        self.model.create_bundles(request, now()).await.unwrap();
+        self.hub.publish(Event::bundle_created(uuid));
+        uuid
+    }
+
+    async fn run(&self, dependencies: &[(&str, Uuid, &str)]) -> Uuid {
+        self.run_with(json!({"request_memory": "1g"}), dependencies).await
+    }
+
+    async fn run_with(&self, fields: serde_json::Value, dependencies: &[(&str, Uuid, &str)]) -> Uuid {
+        self.create(BundleType::Run, BundleState::Created, fields, dependencies)
+            .await
+    }
+
+    async fn make(&self, dependencies: &[(&str, Uuid, &str)]) -> Uuid {
+        self.create(BundleType::Make, BundleState::Created, json!({}), dependencies)
+            .await
+    }
+
+    /// A dataset with one file as its contents, ready.
+    async fn dataset(&self, text: &str) -> Uuid {
+        let uuid = self
+            .create(BundleType::Dataset, BundleState::Uploading, json!({}), &[])
+            .await;
+        self.upload(uuid, text).await;
+        uuid
+    }
+
+    async fn upload(&self, uuid: Uuid, text: &str) {
+        let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from(text.to_owned()))]);
+        let staged = self
+            .storage
+            .receive(&uuid, body, ReceiveOptions::default())
+            .await
+            .unwrap();
+        let published = staged.publish().await.unwrap();
+        let contents = BundleContents {
+            bundle_uuid: uuid,
+            store_key: String::new(),
+            placement: "default".into(),
+            generation: uuid.to_string(),
+            is_dir: published.is_dir,
+            format: "uncompressed".into(),
+            stored_bytes: published.size as i64,
+            logical_bytes: published.size as i64,
+            entries: 1,
+            digest: published.digest,
+            manifest_digest: None,
+            created: now(),
+            verified: None,
+        };
+        self.model
+            .finish_upload(&contents, "disk", None, Some(BundleState::Ready), now())
+            .await
+            .unwrap();
+        self.hub.publish(Event::bundle_changed(uuid, BundleState::Ready));
+    }
+
+    async fn state(&self, uuid: Uuid) -> BundleState {
+        self.model.bundle(uuid).await.unwrap().bundle.state
+    }
+
+    async fn text(&self, uuid: Uuid, key: &str) -> String {
+        self.model
+            .bundle(uuid)
+            .await
+            .unwrap()
+            .bundle
+            .metadata
+            .str(key)
+            .to_owned()
+    }
+
+    async fn until(&self, uuid: Uuid, state: BundleState) {
+        let what = format!("{uuid} to become {state}");
+        wait_for(&what, DEADLINE, async || {
+            (self.state(uuid).await == state).then_some(())
+        })
+        .await;
+    }
+
+    async fn check_in(&self, owner: &str, id: &str, change: impl FnOnce(&mut WorkerCheckin)) -> WorkerKey {
+        let key = WorkerKey {
+            user_id: owner.into(),
+            worker_id: id.into(),
+        };
+        let mut checkin = WorkerCheckin {
+            tag: None,
+            group_name: None,
+            cpus: 4,
+            gpus: 0,
+            memory_bytes: 16 * GIB,
+            free_disk_bytes: Some(100 * GIB),
+            dependencies: vec![],
+            shared_file_system: false,
+            tag_exclusive: false,
+            exit_after_num_runs: 999_999_999,
+            is_terminating: false,
+            preemptible: false,
+        };
+        change(&mut checkin);
+        self.model.worker_checkin(&key, &checkin, now()).await.unwrap();
+        self.hub.publish(Event::worker_checked_in(owner, id));
+        key
+    }
+
+    async fn messages(&self, worker: &WorkerKey) -> Vec<WorkerMessage> {
+        self.model.pending_messages(worker, now(), 100).await.unwrap()
+    }
+
+    async fn file(&self, uuid: Uuid, path: &str) -> String {
+        use tokio::io::AsyncReadExt;
+        let contents = self.storage.contents(&uuid);
+        let location = contents.location().await.unwrap().unwrap();
+        let path = if path.is_empty() { location } else { location.join(path) };
+        let mut text = String::new();
+        tokio::fs::File::open(path)
+            .await
+            .unwrap()
+            .read_to_string(&mut text)
+            .await
+            .unwrap();
+        text
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn uuid(n: u8) -> Uuid {
+    Uuid::from_random([n; 16])
+}
+
+fn rand_bytes() -> [u8; 16] {
+    rand::random()
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_to_an_idle_worker_at_once_with_everything_the_worker_needs(
+    #[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine,
+) {
+    let scene = Scene::start(engine, events_only()).await;
+    let data = scene.dataset("data").await;
+    let worker = scene.check_in(ROOT, "w(1)", |_| {}).await;
+    let mut events = scene.hub.subscribe();
+    let start = Instant::now();
+    let run = scene.run(&[("data", data, "")]).await;
+    let created = start.elapsed();
+    let queued = Event::message_queued(ROOT, "w(1)");
+    tokio::time::timeout(DEADLINE, async { while events.recv().await.unwrap() != queued {} })
+        .await
+        .unwrap();
+    println!(
+        "{engine:?}: created in {created:?}, assigned {:?} later",
+        start.elapsed() - created
+    );
+    scene.until(run, BundleState::Starting).await;
+    let messages = scene.messages(&worker).await;
+    assert_eq!(messages.len(), 1);
+    let payload = &messages[0].payload;
+    assert_eq!(
+        (payload["type"].as_str(), messages[0].run_uuid),
+        (Some("run"), Some(run))
+    );
+    let bundle = &payload["bundle"];
+    assert_eq!(
+        (bundle["uuid"].as_str(), bundle["state"].as_str()),
+        (Some(run.as_str()), Some("starting"))
+    );
+    assert_eq!(bundle["dependencies"][0]["parent_name"], "thing");
+    assert!(bundle["metadata"]["exclude_patterns"].is_array() && bundle["metadata"]["store"].is_string());
+    assert_eq!(payload["resources"]["memory"], GIB);
+    assert_eq!(payload["resources"]["docker_image"], "codalab/default-cpu:latest");
+    assert_eq!(payload["resources"].as_object().unwrap().len(), 10);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn children_follow_their_parents_by_events_alone(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
+    let scene = Scene::start(engine, events_only()).await;
+    let parent = scene
+        .create(BundleType::Dataset, BundleState::Uploading, json!({}), &[])
+        .await;
+    let make = scene.make(&[("a", parent, "")]).await;
+    let run = scene.run(&[("b", make, "a")]).await;
+    scene.upload(parent, "hello").await;
+    scene.until(make, BundleState::Ready).await;
+    scene.until(run, BundleState::Staged).await;
+    assert!(scene.text(run, "staged_status").await.starts_with("No worker can meet"));
+    scene.check_in(&scene.user, "mine", |_| {}).await;
+    scene.until(run, BundleState::Starting).await;
+
+    // The end of a bad parent fails its children and theirs.
+    let bad = scene
+        .create(BundleType::Dataset, BundleState::Uploading, json!({}), &[])
+        .await;
+    let child = scene.run(&[("x", bad, "")]).await;
+    let grandchild = scene.make(&[("y", child, "")]).await;
+    let tolerant = scene
+        .run_with(json!({"allow_failed_dependencies": true}), &[("x", bad, "")])
+        .await;
+    scene.model.fail_upload(bad, "broken", None, true, now()).await.unwrap();
+    scene.hub.publish(Event::bundle_changed(bad, BundleState::Failed));
+    scene.until(child, BundleState::Failed).await;
+    scene.until(grandchild, BundleState::Failed).await;
+    scene.until(tolerant, BundleState::Starting).await;
+    let message = scene.text(child, "failure_message").await;
+    assert!(
+        message.starts_with(&format!("Parent bundles failed: {bad} (Please use")),
+        "{message}"
+    );
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn makes_have_the_right_contents(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
+    let scene = Scene::start(engine, events_only()).await;
+    let (a, b) = (scene.dataset("alpha").await, scene.dataset("beta").await);
+    let none = scene.make(&[]).await;
+    let same = scene.make(&[("", a, "")]).await;
+    let both = scene.make(&[("a.txt", a, ""), ("deep/er/b.txt", b, "")]).await;
+    let part = scene.make(&[("", both, "deep/er/b.txt")]).await;
+    for make in [none, same, both, part] {
+        scene.until(make, BundleState::Ready).await;
+    }
+    assert_eq!(scene.file(same, "").await, "alpha");
+    assert_eq!(scene.file(both, "a.txt").await, "alpha");
+    assert_eq!(scene.file(both, "deep/er/b.txt").await, "beta");
+    assert_eq!(scene.file(part, "").await, "beta");
+    let used = scene.model.user(&scene.user).await.unwrap().unwrap().quota.disk_used;
+    let mut sum = 0;
+    for bundle in [a, b, none, same, both, part] {
+        sum += scene
+            .model
+            .bundle(bundle)
+            .await
+            .unwrap()
+            .bundle
+            .metadata
+            .int("data_size");
+    }
+    assert_eq!(used as i64, sum, "the owner pays for what is stored");
+    assert!(scene.model.bundle(both).await.unwrap().bundle.is_dir.unwrap());
+
+    let cases = [
+        (
+            scene.make(&[("x", a, "nothing/here")]).await,
+            format!("Invalid dependency {a}/nothing/here"),
+        ),
+        (
+            scene.make(&[("x", a, "../../etc/passwd")]).await,
+            format!("Invalid dependency {a}/../../etc/passwd"),
+        ),
+        (
+            scene.make(&[("x", uuid(9), "")]).await,
+            format!("Missing parent bundles: {}", uuid(9)),
+        ),
+    ];
+    for (make, message) in cases {
+        scene.until(make, BundleState::Failed).await;
+        assert_eq!(scene.text(make, "failure_message").await, message);
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_make_over_quota_fails_and_leaves_nothing(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
+    let scene = Scene::start(engine, events_only()).await;
+    let data = scene.dataset("0123456789").await;
+    let update = model::UserUpdate {
+        disk_quota: Some(15.0),
+        ..model::UserUpdate::default()
+    };
+    scene.model.update_user(&scene.user, update).await.unwrap();
+    let make = scene.make(&[("", data, "")]).await;
+    scene.until(make, BundleState::Failed).await;
+    let message = scene.text(make, "failure_message").await;
+    assert!(message.contains("user disk quota exceeded"), "{message}");
+    assert!(!scene.storage.contents(&make).exists().await.unwrap());
+    assert_eq!(
+        scene.model.user(&scene.user).await.unwrap().unwrap().quota.disk_used as i64,
+        10
+    );
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_make_begins_again(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
+    let mut scene = Scene::prepare(engine).await;
+    let data = scene.dataset("data").await;
+    let make = scene.make(&[("", data, "")]).await;
+    assert!(scene.model.stage(make, now()).await.unwrap());
+    assert!(scene.model.start_making(make, now()).await.unwrap());
+    scene.start_manager(events_only()).await;
+    scene.until(make, BundleState::Ready).await;
+    assert_eq!(scene.file(make, "").await, "data");
+    scene.stop_manager().await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_drains_as_workers_become_free(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
+    let scene = Scene::start(engine, events_only()).await;
+    let worker = scene.check_in(&scene.user, "w", |checkin| checkin.cpus = 2).await;
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push(scene.run(&[]).await);
+    }
+    for started in [2, 4, 5] {
+        wait_for("runs to start", DEADLINE, async || {
+            (scene.messages(&worker).await.len() == started).then_some(())
+        })
+        .await;
+        let held = scene.model.worker(&worker).await.unwrap().unwrap().run_uuids;
+        assert!(held.len() <= 2, "never more than fits");
+        for run in held {
+            // The worker is killed from outside as far as the manager can see: the run ends and its place is free.
+            scene
+                .model
+                .fail(run, &[BundleState::Starting], "over", None, now())
+                .await
+                .unwrap();
+            scene.hub.publish(Event::bundle_changed(run, BundleState::Failed));
+        }
+        if started == 5 {
+            break;
+        }
+    }
+    let order: Vec<Uuid> = scene
+        .messages(&worker)
+        .await
+        .iter()
+        .filter(|m| m.kind == "run")
+        .filter_map(|m| m.run_uuid)
+        .collect();
+    assert!(order.iter().all(|run| runs.contains(run)));
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_run_is_never_started(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
+    let scene = Scene::start(engine, events_only()).await;
+    let run = scene.run(&[]).await;
+    scene.until(run, BundleState::Staged).await;
+    // No event: the manager still believes that the run is staged.
+    scene.model.kill(run, None, now()).await.unwrap();
+    let worker = scene.check_in(&scene.user, "w", |_| {}).await;
+    let next = scene.run(&[]).await;
+    scene.until(next, BundleState::Starting).await;
+    assert_eq!(scene.state(run).await, BundleState::Killed);
+    let told: Vec<_> = scene
+        .messages(&worker)
+        .await
+        .into_iter()
+        .filter_map(|message| message.run_uuid)
+        .collect();
+    assert_eq!(told, [next]);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_event_the_sweep_finds_everything(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
+    let mut scene = Scene::prepare(engine).await;
+    scene.check_in(&scene.user, "w", |_| {}).await;
+    scene.start_manager(quick_sweeps()).await;
+    // From here on everybody else talks to a hub that the manager does not hear.
+    scene.hub = Arc::new(LocalHub::new());
+    let data = scene.dataset("data").await;
+    let make = scene.make(&[("", data, "")]).await;
+    let run = scene.run(&[("m", make, "")]).await;
+    scene.until(run, BundleState::Starting).await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_a_dead_worker_are_taken_from_it(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
+    let mut scene = Scene::prepare(engine).await;
+    let config = quick_sweeps();
+    let days_ago = now() - 5 * 86_400;
+    let key = scene.check_in(&scene.user, "w", |_| {}).await;
+    let (starting, running) = (scene.run(&[]).await, scene.run(&[]).await);
+    for run in [starting, running] {
+        assert!(scene.model.stage(run, now()).await.unwrap());
+        assert!(
+            scene
+                .model
+                .assign_run(run, &key, &json!({"type": "run"}), now())
+                .await
+                .unwrap()
+        );
+    }
+    let start = StartRun {
+        run: running,
+        worker: key.clone(),
+        hostname: "h".into(),
+        start_time: now(),
+    };
+    assert!(scene.model.start_run(&start).await.unwrap());
+    let checkin = scene.model.worker(&key).await.unwrap().unwrap();
+    let silent = WorkerCheckin {
+        tag: checkin.tag,
+        group_name: None,
+        cpus: checkin.cpus,
+        gpus: 0,
+        memory_bytes: checkin.memory_bytes,
+        free_disk_bytes: None,
+        dependencies: vec![],
+        shared_file_system: false,
+        tag_exclusive: false,
+        exit_after_num_runs: 999_999_999,
+        is_terminating: false,
+        preemptible: false,
+    };
+    scene.model.worker_checkin(&key, &silent, days_ago).await.unwrap();
+    scene.start_manager(config).await;
+    scene.until(starting, BundleState::Staged).await;
+    scene.until(running, BundleState::WorkerOffline).await;
+    assert!(scene.model.worker(&key).await.unwrap().is_none());
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn impossible_requests_fail_and_busy_ones_say_what_is_missing(
+    #[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine,
+) {
+    let config = Config {
+        limits: domain::config::WorkerLimits {
+            max_request_memory: 4 * GIB,
+            ..Default::default()
+        },
+        ..events_only()
+    };
+    let scene = Scene::start(engine, config).await;
+    scene.check_in(&scene.user, "w", |_| {}).await;
+    let greedy = scene.run_with(json!({"request_memory": "8g"}), &[]).await;
+    let big = scene
+        .run_with(json!({"request_memory": "1g", "request_cpus": 16}), &[])
+        .await;
+    scene.until(greedy, BundleState::Failed).await;
+    assert!(
+        scene
+            .text(greedy, "failure_message")
+            .await
+            .starts_with("Requested more memory (8g)")
+    );
+    scene.until(big, BundleState::Staged).await;
+    let status = wait_for("a status", DEADLINE, async || {
+        Some(scene.text(big, "staged_status").await).filter(|text| text.starts_with("No worker can meet"))
+    })
+    .await;
+    assert!(
+        status.ends_with(" Available resources: [4 CPUs (16 requested)]"),
+        "{status}"
+    );
+    let small = scene.run(&[]).await;
+    scene.until(small, BundleState::Starting).await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_holder_of_the_lease_acts(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
+    let mut scene = Scene::prepare(engine).await;
+    let config = Config {
+        use_lease: true,
+        ..quick_sweeps()
+    };
+    scene.start_manager(config.clone()).await;
+    let second = CancellationToken::new();
+    let (model, storage, hub) = (scene.model.clone(), scene.storage.clone(), scene.hub.clone());
+    let other = tokio::spawn(bundle_manager::run(model, storage, hub, config, second.clone()));
+    scene.check_in(&scene.user, "w", |_| {}).await;
+    let mut states: HashMap<BundleState, usize> = HashMap::new();
+    for _ in 0..3 {
+        let run = scene.run(&[]).await;
+        scene.until(run, BundleState::Starting).await;
+        *states.entry(scene.state(run).await).or_default() += 1;
+    }
+    // The first gives the lease back when it ends; the second takes over.
+    scene.stop_manager().await;
+    let run = scene.run(&[]).await;
+    scene.until(run, BundleState::Starting).await;
+    second.cancel();
+    tokio::time::timeout(DEADLINE, other).await.unwrap().unwrap().unwrap();
+}
