@@ -9,8 +9,8 @@ use model::WorkerKey;
 /// Things to look at, each once however often it was mentioned.
 #[derive(Debug, Default, PartialEq)]
 pub struct Inbox {
-    /// Bundles that may be in `created`.
-    pub created: HashSet<Uuid>,
+    /// Bundles that may be in `created`, in order of mention, which is that of their creation.
+    pub created: Vec<Uuid>,
     /// Bundles that became final or went away: their children may go on, their resources are free.
     pub ended: HashSet<Uuid>,
     /// Bundles that became `staged`, or were changed while staged.
@@ -19,6 +19,8 @@ pub struct Inbox {
     pub unstaged: HashSet<Uuid>,
     /// Workers that checked in.
     pub checked_in: HashSet<WorkerKey>,
+    /// Quotas, groups or permissions changed.
+    pub policy: bool,
     /// Something else changed that decides what may run.
     pub schedule: bool,
     /// Look at everything that no event would announce.
@@ -52,7 +54,8 @@ impl Inbox {
                     worker_id: worker_id.into(),
                 });
             }
-            Event::WorkerGone { .. } | Event::PolicyChanged => self.schedule = true,
+            Event::WorkerGone { .. } => self.schedule = true,
+            Event::PolicyChanged => self.policy = true,
             Event::Resync => self.resync = true,
             Event::MessageQueued { .. } | Event::PollParked { .. } | Event::PollEnded { .. } | Event::Unknown => {}
         }
@@ -66,7 +69,7 @@ impl Inbox {
         }
         self.left_the_queue(uuid);
         if state == BundleState::Created {
-            self.created.insert(uuid);
+            self.created.push(uuid);
         } else if state.is_final() {
             self.ended.insert(uuid);
             self.schedule = true;
@@ -117,8 +120,12 @@ mod tests {
         for (events, created, ended, staged, unstaged) in cases {
             let mut inbox = Inbox::default();
             events.iter().cloned().for_each(|event| inbox.note(event));
-            let found = [&inbox.created, &inbox.ended, &inbox.staged, &inbox.unstaged].map(|set| set.contains(&uuid));
-            assert_eq!(found, [created, ended, staged, unstaged], "{events:?}");
+            let found = [&inbox.ended, &inbox.staged, &inbox.unstaged].map(|set| set.contains(&uuid));
+            assert_eq!(
+                (inbox.created.contains(&uuid), found),
+                (created, [ended, staged, unstaged]),
+                "{events:?}"
+            );
             assert_eq!(inbox.schedule, ended, "an end frees resources: {events:?}");
         }
     }

@@ -24,6 +24,8 @@ use crate::staging::{self, Parent, Staging};
 const CHECKIN_INTERVAL: Duration = Duration::from_millis(500);
 /// Several events at once are one piece of work; more than this are left for the next one.
 const BATCH: usize = 1000;
+/// Bundles staged before the scheduler gets its turn.
+const STAGE_BATCH: usize = 200;
 const LEASE: &str = "bundle-manager";
 const LEASE_SECONDS: i64 = 10;
 const LEASE_RENEWAL: Duration = Duration::from_secs(3);
@@ -152,14 +154,18 @@ impl Manager {
             self.makes.cancel(uuid);
             self.waiting.remove(uuid);
         }
+        if inbox.policy {
+            self.queue.forget_refusals();
+            inbox.schedule = true;
+        }
         let children = logged("find children", self.waiting_children(&inbox.ended).await).unwrap_or_default();
         inbox.created.extend(children);
-        let staged_runs = self.stage(inbox.created).await;
+        self.stage(&inbox.created).await;
         let reloaded = self.load_staged(inbox.staged).await;
         let new_worker = inbox.checked_in.iter().any(|key| !self.known_workers.contains(key));
         self.pass_is_due |= !inbox.checked_in.is_empty();
         let due = self.pass_is_due && self.last_pass.elapsed() >= CHECKIN_INTERVAL;
-        if inbox.schedule || staged_runs || reloaded || new_worker || due {
+        if inbox.schedule || reloaded || new_worker || due {
             self.pass_is_due = false;
             logged("schedule", self.schedule().await);
             self.last_pass = Instant::now();
@@ -183,22 +189,24 @@ impl Manager {
             .collect())
     }
 
-    /// Stages what may be staged; true if a run came into the queue.
-    pub(crate) async fn stage(&mut self, created: HashSet<Uuid>) -> bool {
-        if created.is_empty() {
-            return false;
-        }
-        let created: Vec<Uuid> = created.into_iter().collect();
-        let mut records = logged("read created bundles", self.model.bundles(&created).await).unwrap_or_default();
-        records.sort_by_key(|record| record.id);
-        let mut any_run = false;
-        for record in records {
-            let may_stage = matches!(record.bundle.bundle_type, BundleType::Run | BundleType::Make);
-            if record.bundle.state == BundleState::Created && may_stage {
-                any_run |= logged("stage", self.stage_one(record).await).unwrap_or(false);
+    /// Stages what may be staged, and assigns it after each batch: the first of many bundles need not wait for the last.
+    pub(crate) async fn stage(&mut self, created: &[Uuid]) {
+        let mut seen = HashSet::new();
+        let created: Vec<Uuid> = created.iter().filter(|uuid| seen.insert(**uuid)).copied().collect();
+        for batch in created.chunks(STAGE_BATCH) {
+            let mut records = logged("read created bundles", self.model.bundles(batch).await).unwrap_or_default();
+            records.sort_by_key(|record| record.id);
+            let mut any_run = false;
+            for record in records {
+                let may_stage = matches!(record.bundle.bundle_type, BundleType::Run | BundleType::Make);
+                if record.bundle.state == BundleState::Created && may_stage {
+                    any_run |= logged("stage", self.stage_one(record).await).unwrap_or(false);
+                }
+            }
+            if any_run {
+                logged("schedule", self.schedule().await);
             }
         }
-        any_run
     }
 
     async fn stage_one(&mut self, mut record: BundleRecord) -> Result<bool> {

@@ -73,6 +73,13 @@ impl Queue {
         self.entries.get_mut(self.ids.get(uuid)?).map(|entry| &mut entry.run)
     }
 
+    /// Forgets which workers' owners may not run what: permissions have changed.
+    pub fn forget_refusals(&mut self) {
+        self.entries
+            .values_mut()
+            .for_each(|entry| entry.run.refused_owners.clear());
+    }
+
     /// All runs in id order.
     pub fn runs(&self) -> impl Iterator<Item = &StagedRun> {
         self.entries.values().map(|entry| &entry.run)

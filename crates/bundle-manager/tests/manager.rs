@@ -7,13 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bundle_manager::Config;
 use bytes::Bytes;
+use domain::run::CheckInRequest;
 use domain::user::Quota;
 use domain::{BundleState, BundleType, Dependency, Metadata, Uuid};
 use futures::stream;
 use hub::{Event, Hub, LocalHub};
 use model::{
-    BundleContents, CreateBundles, Model, ModelOptions, NewBundle, NewItemPlace, NewUser, StartRun, WorkerCheckin,
-    WorkerKey, WorkerMessage,
+    BundleContents, CreateBundles, Model, ModelOptions, NewBundle, NewItemPlace, NewUser, QueuedMessage, StartRun,
+    WorkerKey,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -244,32 +245,18 @@ impl Scene {
         .await;
     }
 
-    async fn check_in(&self, owner: &str, id: &str, change: impl FnOnce(&mut WorkerCheckin)) -> WorkerKey {
+    /// A check-in with 4 CPUs and 16 GiB, changed by `fields`.
+    async fn check_in(&self, owner: &str, id: &str, fields: serde_json::Value) -> WorkerKey {
         let key = WorkerKey {
             user_id: owner.into(),
             worker_id: id.into(),
         };
-        let mut checkin = WorkerCheckin {
-            tag: None,
-            group_name: None,
-            cpus: 4,
-            gpus: 0,
-            memory_bytes: 16 * GIB,
-            free_disk_bytes: Some(100 * GIB),
-            dependencies: vec![],
-            shared_file_system: false,
-            tag_exclusive: false,
-            exit_after_num_runs: 999_999_999,
-            is_terminating: false,
-            preemptible: false,
-        };
-        change(&mut checkin);
-        self.model.worker_checkin(&key, &checkin, now()).await.unwrap();
+        self.model.worker_checkin(&key, &check_in(fields), now()).await.unwrap();
         self.hub.publish(Event::worker_checked_in(owner, id));
         key
     }
 
-    async fn messages(&self, worker: &WorkerKey) -> Vec<WorkerMessage> {
+    async fn messages(&self, worker: &WorkerKey) -> Vec<QueuedMessage> {
         self.model.pending_messages(worker, now(), 100).await.unwrap()
     }
 
@@ -295,6 +282,17 @@ impl Drop for Scene {
     }
 }
 
+fn check_in(fields: serde_json::Value) -> CheckInRequest {
+    let mut request = json!({
+        "cpus": 4, "gpus": 0, "memory_bytes": 16 * GIB, "free_disk_bytes": 100 * GIB, "dependencies": [], "runs": [],
+    });
+    request
+        .as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    serde_json::from_value(request).unwrap()
+}
+
 fn uuid(n: u8) -> Uuid {
     Uuid::from_random([n; 16])
 }
@@ -310,7 +308,7 @@ async fn a_run_goes_to_an_idle_worker_at_once_with_everything_the_worker_needs(
 ) {
     let scene = Scene::start(engine, events_only()).await;
     let data = scene.dataset("data").await;
-    let worker = scene.check_in(ROOT, "w(1)", |_| {}).await;
+    let worker = scene.check_in(ROOT, "w(1)", json!({})).await;
     let mut events = scene.hub.subscribe();
     let start = Instant::now();
     let run = scene.run(&[("data", data, "")]).await;
@@ -356,7 +354,7 @@ async fn children_follow_their_parents_by_events_alone(#[values(Engine::Sqlite, 
     scene.until(make, BundleState::Ready).await;
     scene.until(run, BundleState::Staged).await;
     assert!(scene.text(run, "staged_status").await.starts_with("No worker can meet"));
-    scene.check_in(&scene.user, "mine", |_| {}).await;
+    scene.check_in(&scene.user, "mine", json!({})).await;
     scene.until(run, BundleState::Starting).await;
 
     // The end of a bad parent fails its children and theirs.
@@ -470,7 +468,7 @@ async fn an_interrupted_make_begins_again(#[values(Engine::Sqlite, Engine::Maria
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_drains_as_workers_become_free(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
     let scene = Scene::start(engine, events_only()).await;
-    let worker = scene.check_in(&scene.user, "w", |checkin| checkin.cpus = 2).await;
+    let worker = scene.check_in(&scene.user, "w", json!({"cpus": 2})).await;
     let mut runs = Vec::new();
     for _ in 0..5 {
         runs.push(scene.run(&[]).await);
@@ -513,7 +511,7 @@ async fn a_killed_run_is_never_started(#[values(Engine::Sqlite, Engine::Mariadb)
     scene.until(run, BundleState::Staged).await;
     // No event: the manager still believes that the run is staged.
     scene.model.kill(run, None, now()).await.unwrap();
-    let worker = scene.check_in(&scene.user, "w", |_| {}).await;
+    let worker = scene.check_in(&scene.user, "w", json!({})).await;
     let next = scene.run(&[]).await;
     scene.until(next, BundleState::Starting).await;
     assert_eq!(scene.state(run).await, BundleState::Killed);
@@ -530,7 +528,7 @@ async fn a_killed_run_is_never_started(#[values(Engine::Sqlite, Engine::Mariadb)
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_event_the_sweep_finds_everything(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
     let mut scene = Scene::prepare(engine).await;
-    scene.check_in(&scene.user, "w", |_| {}).await;
+    scene.check_in(&scene.user, "w", json!({})).await;
     scene.start_manager(quick_sweeps()).await;
     // From here on everybody else talks to a hub that the manager does not hear.
     scene.hub = Arc::new(LocalHub::new());
@@ -546,7 +544,7 @@ async fn runs_of_a_dead_worker_are_taken_from_it(#[values(Engine::Sqlite, Engine
     let mut scene = Scene::prepare(engine).await;
     let config = quick_sweeps();
     let days_ago = now() - 5 * 86_400;
-    let key = scene.check_in(&scene.user, "w", |_| {}).await;
+    let key = scene.check_in(&scene.user, "w", json!({})).await;
     let (starting, running) = (scene.run(&[]).await, scene.run(&[]).await);
     for run in [starting, running] {
         assert!(scene.model.stage(run, now()).await.unwrap());
@@ -565,22 +563,11 @@ async fn runs_of_a_dead_worker_are_taken_from_it(#[values(Engine::Sqlite, Engine
         start_time: now(),
     };
     assert!(scene.model.start_run(&start).await.unwrap());
-    let checkin = scene.model.worker(&key).await.unwrap().unwrap();
-    let silent = WorkerCheckin {
-        tag: checkin.tag,
-        group_name: None,
-        cpus: checkin.cpus,
-        gpus: 0,
-        memory_bytes: checkin.memory_bytes,
-        free_disk_bytes: None,
-        dependencies: vec![],
-        shared_file_system: false,
-        tag_exclusive: false,
-        exit_after_num_runs: 999_999_999,
-        is_terminating: false,
-        preemptible: false,
-    };
-    scene.model.worker_checkin(&key, &silent, days_ago).await.unwrap();
+    scene
+        .model
+        .worker_checkin(&key, &check_in(json!({})), days_ago)
+        .await
+        .unwrap();
     scene.start_manager(config).await;
     scene.until(starting, BundleState::Staged).await;
     scene.until(running, BundleState::WorkerOffline).await;
@@ -600,7 +587,7 @@ async fn impossible_requests_fail_and_busy_ones_say_what_is_missing(
         ..events_only()
     };
     let scene = Scene::start(engine, config).await;
-    scene.check_in(&scene.user, "w", |_| {}).await;
+    scene.check_in(&scene.user, "w", json!({})).await;
     let greedy = scene.run_with(json!({"request_memory": "8g"}), &[]).await;
     let big = scene
         .run_with(json!({"request_memory": "1g", "request_cpus": 16}), &[])
@@ -637,7 +624,7 @@ async fn only_the_holder_of_the_lease_acts(#[values(Engine::Sqlite, Engine::Mari
     let second = CancellationToken::new();
     let (model, storage, hub) = (scene.model.clone(), scene.storage.clone(), scene.hub.clone());
     let other = tokio::spawn(bundle_manager::run(model, storage, hub, config, second.clone()));
-    scene.check_in(&scene.user, "w", |_| {}).await;
+    scene.check_in(&scene.user, "w", json!({})).await;
     let mut states: HashMap<BundleState, usize> = HashMap::new();
     for _ in 0..3 {
         let run = scene.run(&[]).await;
