@@ -209,22 +209,18 @@ impl Manager {
     }
 
     async fn sweep_created(&mut self, thorough: bool) -> Result<()> {
-        let created: HashSet<Uuid> = self
-            .model
-            .bundles_in_states(&[BundleState::Created], None)
-            .await?
-            .into_iter()
-            .collect();
+        let created = self.model.bundles_in_states(&[BundleState::Created], None).await?;
         if thorough {
             self.waiting.clear();
         } else {
-            self.waiting.retain(|uuid| created.contains(uuid));
+            let current: HashSet<&Uuid> = created.iter().collect();
+            self.waiting.retain(|uuid| current.contains(uuid));
         }
-        let unseen = created
+        let unseen: Vec<Uuid> = created
             .into_iter()
             .filter(|uuid| !self.waiting.contains(uuid))
             .collect();
-        self.stage(unseen).await;
+        self.stage(&unseen).await;
         Ok(())
     }
 
