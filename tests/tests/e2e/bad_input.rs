@@ -82,7 +82,7 @@ fn an_archive_that_points_outside_itself_is_refused(#[values(Engine::Sqlite, Eng
         let archive = hostile_tar(entry);
         let uuid = new_bundle(&http, &format!("hostile-{name}"));
         let before = system.traces().0;
-        let path = format!("/rest/bundles/{uuid}/contents/blob/?filename=x.tar&unpack=1");
+        let path = format!("/rest/bundles/{uuid}/contents/blob/?filename=x.tar.gz&unpack=1");
         let answer = http.request("PUT", &path, &[], &archive);
         assert!((400..500).contains(&answer.status), "{name}: {answer:?}");
         assert_eq!(system.traces().0, before, "{name}: nothing is left in the store");
@@ -186,7 +186,7 @@ fn new_bundle(http: &Http, name: &str) -> String {
     answer.json()["data"][0]["id"].as_str().unwrap().to_owned()
 }
 
-/// A tar file with one good entry and one under a name that no honest archiver writes.
+/// A tar.gz file with one good entry and one under a name that no honest archiver writes.
 fn hostile_tar(name: &str) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (path, contents) in [("good", b"good\n".as_slice()), (name, b"escaped\n")] {
@@ -197,5 +197,8 @@ fn hostile_tar(name: &str) -> Vec<u8> {
         header.set_cksum();
         archive.append(&header, contents).unwrap();
     }
-    archive.into_inner().unwrap()
+    let bytes = archive.into_inner().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &bytes).unwrap();
+    gzip.finish().unwrap()
 }

@@ -8,3 +8,4 @@ mod lifecycle;
 mod permissions;
 mod restarts;
 mod running;
+mod transfers;
