@@ -123,7 +123,8 @@ mod tests {
         assert_eq!((one[2].link.as_deref(), one[2].size), (Some("/etc/passwd"), 11));
 
         let three = info(temp.path(), &SubPath::parse("b").unwrap(), 3, "0xabc").unwrap();
-        let deep = &three.contents.unwrap()[0].contents.as_ref().unwrap()[0];
+        let below = three.contents.unwrap();
+        let deep = &below[0].contents.as_ref().unwrap()[0];
         assert_eq!(deep.name, "deep");
         assert!(matches!(
             info(temp.path(), &SubPath::parse("l/x").unwrap(), 0, ""),

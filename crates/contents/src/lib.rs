@@ -7,6 +7,7 @@
 
 mod archive_kind;
 mod beneath;
+mod copy;
 mod digest;
 mod error;
 mod exclude;
@@ -14,6 +15,7 @@ mod gzip;
 mod info;
 mod pack;
 mod read;
+mod remove;
 pub mod stream;
 mod sub_path;
 mod summary;
@@ -21,6 +23,7 @@ mod unpack;
 mod walk;
 
 pub use archive_kind::ArchiveKind;
+pub use copy::copy_tree;
 pub use digest::{FileHasher, file_digest, tree_digest};
 pub use error::{Error, Result};
 pub use exclude::{DEFAULT_IGNORED, Excludes};
@@ -28,8 +31,9 @@ pub use gzip::{gunzip_stream, gzip_bytes, gzip_stream};
 pub use info::{MAX_INFO_DEPTH, MAX_INFO_ENTRIES, info};
 pub use pack::{PackOptions, pack_paths, pack_paths_stream, pack_tree, pack_tree_stream};
 pub use read::{FileBlob, kind, open_file};
+pub use remove::remove_tree;
 pub use stream::ByteStream;
 pub use sub_path::SubPath;
 pub use summary::{Summary, summarize};
 pub use unpack::{Limits, UnpackOptions, Unpacked, unpack};
-pub use walk::{Usage, copy_tree, disk_usage, remove_tree};
+pub use walk::{Usage, disk_usage};

@@ -291,3 +291,6 @@ fn real_directory(path: &Path) -> Result<OwnedFd> {
     let file = std::fs::File::open(path).map_err(|error| Error::io(path.display().to_string(), error))?;
     Ok(file.into())
 }
+
+#[cfg(test)]
+mod tests;

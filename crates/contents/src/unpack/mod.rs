@@ -14,8 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::stream::CHUNK;
-use crate::walk::remove_tree;
-use crate::{ArchiveKind, Error, FileHasher, Result};
+use crate::{ArchiveKind, Error, FileHasher, Result, remove_tree};
 use input::{Codec, Decoder, Input};
 use tree::TreeBuilder;
 
@@ -161,3 +160,6 @@ fn unpack_file(mut decoder: Decoder<'_>, destination: &Path, options: &UnpackOpt
         digest: Some(hasher.finish()),
     })
 }
+
+#[cfg(test)]
+mod tests;

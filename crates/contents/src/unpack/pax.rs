@@ -107,11 +107,7 @@ mod tests {
     #[test]
     fn records_are_read_and_nonsense_is_damage() {
         let mut pax = Pax::default();
-        pax.read(
-            b"11 path=ab\n20 mtime=1234.500000\n12 size=99\n\n".get(..43).unwrap(),
-            0,
-        )
-        .unwrap();
+        pax.read(b"11 path=ab\n21 mtime=1234.500000\n11 size=99\n", 0).unwrap();
         assert_eq!(pax.path.as_deref(), Some(&b"ab"[..]));
         assert_eq!(pax.mtime, Some((1234, 500_000_000)));
         for nonsense in [
