@@ -1,1 +1,24 @@
-//! worksheet
+//! The worksheet language: source text to items and back, items to blocks, and the text that `cl print` shows.
+//!
+//! Invariant: contents of bundles and results of searches come in through [`Reader`] only; nothing here does I/O.
+#![forbid(unsafe_code)]
+
+mod block;
+mod file;
+mod genpath;
+mod interpret;
+mod page;
+mod post;
+pub mod print;
+mod reader;
+mod resolve;
+mod schema;
+pub mod source;
+pub mod tokens;
+mod yaml;
+
+pub use genpath::{BundleInfo, OwnerNames, bundle_info, private_info, value as genpath_value};
+pub use page::{Interpretation, Page, file_genpaths, resolve_rows};
+pub use post::apply as post_process;
+pub use reader::{Found, Reader, Target};
+pub use source::{SourceLine, emit, parse};
