@@ -1,1 +1,5 @@
-fn main() {}
+//! The `cl` program.
+
+fn main() -> std::process::ExitCode {
+    cl::main()
+}

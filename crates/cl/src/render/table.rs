@@ -1,0 +1,115 @@
+//! Plain-text tables: columns two blanks apart, every cell padded, a line of dashes under the header.
+
+/// A table under construction.
+#[derive(Debug, Clone)]
+pub struct Table {
+    header: Vec<String>,
+    right: Vec<bool>,
+    rows: Vec<Vec<String>>,
+    indent: usize,
+    show_header: bool,
+}
+
+impl Table {
+    /// A table without rows.
+    pub fn new<S: Into<String>>(header: impl IntoIterator<Item = S>) -> Self {
+        let header: Vec<String> = header.into_iter().map(Into::into).collect();
+        let right = vec![false; header.len()];
+        Self { header, right, rows: Vec::new(), indent: 0, show_header: true }
+    }
+
+    /// Justifies the columns of these names right.
+    pub fn right(mut self, names: &[&str]) -> Self {
+        for (name, right) in self.header.iter().zip(&mut self.right) {
+            *right |= names.contains(&name.as_str());
+        }
+        self
+    }
+
+    /// Puts blanks before each line.
+    pub fn indent(mut self, blanks: usize) -> Self {
+        self.indent = blanks;
+        self
+    }
+
+    /// Leaves the header line out; the dashes stay and the header still counts for the widths.
+    pub fn without_header(mut self) -> Self {
+        self.show_header = false;
+        self
+    }
+
+    /// Adds a row; missing cells are empty, surplus ones dropped.
+    pub fn row(&mut self, cells: Vec<String>) {
+        let mut cells = cells;
+        cells.resize(self.header.len(), String::new());
+        self.rows.push(cells);
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The lines, each ended by a newline.
+    pub fn render(&self) -> String {
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.chain([self.header[column].chars().count()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        let mut text = String::new();
+        if self.show_header {
+            self.line(&mut text, &self.header, &widths);
+        }
+        let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        text.push_str(&" ".repeat(self.indent));
+        text.push_str(&"-".repeat(total));
+        text.push('\n');
+        for row in &self.rows {
+            self.line(&mut text, row, &widths);
+        }
+        text
+    }
+
+    fn line(&self, text: &mut String, cells: &[String], widths: &[usize]) {
+        text.push_str(&" ".repeat(self.indent));
+        for (column, cell) in cells.iter().enumerate() {
+            if column > 0 {
+                text.push_str("  ");
+            }
+            let width = widths[column];
+            if self.right[column] {
+                text.push_str(&format!("{cell:>width$}"));
+            } else {
+                text.push_str(&format!("{cell:<width$}"));
+            }
+        }
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_padded_including_the_last_and_right_columns_take_the_header_along() {
+        let mut table = Table::new(["ref", "name", "size"]).right(&["ref", "size"]);
+        table.row(vec!["^10".into(), "é".into(), "1k".into()]);
+        table.row(vec!["^9".into(), "longer".into()]);
+        assert_eq!(table.render(), "ref  name    size\n-----------------\n^10  é         1k\n ^9  longer      \n");
+    }
+
+    #[test]
+    fn an_empty_table_is_header_and_dashes_and_records_have_no_header() {
+        assert_eq!(Table::new(["a", "b"]).render(), "a  b\n----\n");
+        let mut record = Table::new(["key", "value"]).indent(2).without_header();
+        record.row(vec!["x:".into(), "1".into()]);
+        assert_eq!(record.render(), "  ----------\n  x:   1    \n");
+    }
+}
