@@ -18,7 +18,10 @@ pub fn arguments(kind: BundleType) -> Vec<Argument> {
     for field in fields(kind).iter().filter(|field| !field.generated) {
         let mut argument = Argument::flag("", "", "");
         let short = field.short.map(|letter| Cow::Owned(format!("-{letter}")));
-        argument.flags = short.into_iter().chain([Cow::Owned(format!("--{}", field.option_name()))]).collect();
+        argument.flags = short
+            .into_iter()
+            .chain([Cow::Owned(format!("--{}", field.option_name()))])
+            .collect();
         argument.dest = Cow::Borrowed(field.key);
         argument.help = Cow::Borrowed(field.meaning);
         argument.hidden = field.hidden;
@@ -36,7 +39,11 @@ pub fn arguments(kind: BundleType) -> Vec<Argument> {
             arguments.push(argument);
         }
     }
-    arguments.push(Argument::flag("edit", "-e --edit", "Edit the metadata in an editor first."));
+    arguments.push(Argument::flag(
+        "edit",
+        "-e --edit",
+        "Edit the metadata in an editor first.",
+    ));
     arguments
 }
 
@@ -68,7 +75,11 @@ pub fn edit(kind: BundleType, metadata: Map<String, Value>, environment: &Enviro
         Ok(after) => {
             let mut metadata = Map::new();
             for field in fields(kind).iter().filter(|field| !field.generated) {
-                let value = after.get(field.key).or_else(|| before.get(field.key)).cloned().unwrap_or(Value::Null);
+                let value = after
+                    .get(field.key)
+                    .or_else(|| before.get(field.key))
+                    .cloned()
+                    .unwrap_or(Value::Null);
                 let value = if value.is_null() { field.kind.zero() } else { value };
                 metadata.insert(field.key.to_owned(), value);
             }
@@ -90,7 +101,9 @@ mod tests {
 
     fn collected(kind: BundleType, typed: &[&str]) -> Result<Value> {
         let tokens: Vec<String> = typed.iter().map(|&token| token.to_owned()).collect();
-        let Ok(Outcome::Values(parsed)) = parse(&arguments(kind), &tokens) else { panic!("{typed:?} does not parse") };
+        let Ok(Outcome::Values(parsed)) = parse(&arguments(kind), &tokens) else {
+            panic!("{typed:?} does not parse")
+        };
         collect(kind, &parsed, "run-echo").map(Value::Object)
     }
 
@@ -100,14 +113,27 @@ mod tests {
             "request_docker_image": "", "request_time": "", "request_memory": "2g", "request_disk": "",
             "request_cpus": 1, "request_gpus": 0, "request_queue": "", "request_priority": 0,
             "request_network": true, "exclude_patterns": [], "store": ""});
-        assert_eq!(collected(BundleType::Run, &[]).unwrap().to_string(), expected.to_string());
+        assert_eq!(
+            collected(BundleType::Run, &[]).unwrap().to_string(),
+            expected.to_string()
+        );
     }
 
     #[test]
     fn options_override_the_defaults() {
         let metadata = collected(
             BundleType::Run,
-            &["-n", "x", "--tags", "a", "b", "--request-cpus", "4", "--allow-failed", "--no-request-network"],
+            &[
+                "-n",
+                "x",
+                "--tags",
+                "a",
+                "b",
+                "--request-cpus",
+                "4",
+                "--allow-failed",
+                "--no-request-network",
+            ],
         )
         .unwrap();
         assert_eq!(metadata["name"], "x");
@@ -120,6 +146,9 @@ mod tests {
     #[test]
     fn text_outside_ascii_is_refused() {
         let error = collected(BundleType::Dataset, &["-d", "é"]).unwrap_err();
-        assert_eq!(error.to_string(), "UsageError: Metadata cannot contain unicode: description = é");
+        assert_eq!(
+            error.to_string(),
+            "UsageError: Metadata cannot contain unicode: description = é"
+        );
     }
 }

@@ -60,7 +60,16 @@ impl Cli {
     pub fn new(ui: Ui, environment: Environment) -> Self {
         let home = Home::locate(|name| environment.get(name));
         let state = StateFile::new(&home);
-        Self { ui, environment, home, state, settings: None, session: None, clients: HashMap::new(), zone: None }
+        Self {
+            ui,
+            environment,
+            home,
+            state,
+            settings: None,
+            session: None,
+            clients: HashMap::new(),
+            zone: None,
+        }
     }
 
     /// The configuration; created on first use.
@@ -69,12 +78,20 @@ impl Cli {
             let (settings, created) = Settings::load(&self.home)?;
             self.settings = Some(settings);
             if created {
-                let dir = self.home.config.parent().unwrap_or(&self.home.dir).display().to_string();
+                let dir = self
+                    .home
+                    .config
+                    .parent()
+                    .unwrap_or(&self.home.dir)
+                    .display()
+                    .to_string();
                 self.ui.notice("Welcome to the CodaLab CLI!");
                 self.ui.notice(format!("Configuration and state are kept in {dir}."));
             }
         }
-        self.settings.as_mut().ok_or_else(|| Error::other("the configuration was just loaded"))
+        self.settings
+            .as_mut()
+            .ok_or_else(|| Error::other("the configuration was just loaded"))
     }
 
     /// Name and contents of the session.
@@ -87,7 +104,10 @@ impl Cli {
             Some(session) => session,
             None => {
                 let settings = self.settings()?;
-                Session { address: settings.default_address(), worksheet_uuid: settings.default_worksheet() }
+                Session {
+                    address: settings.default_address(),
+                    worksheet_uuid: settings.default_worksheet(),
+                }
             }
         };
         self.session = Some((name.clone(), session.clone()));
@@ -98,7 +118,10 @@ impl Cli {
     pub fn switch(&mut self, worksheet: &Worksheet) -> Result<()> {
         let (name, _) = self.session()?;
         let address = worksheet.client.address().to_owned();
-        let session = Session { address, worksheet_uuid: worksheet.uuid.clone() };
+        let session = Session {
+            address,
+            worksheet_uuid: worksheet.uuid.clone(),
+        };
         self.state.set_session(&name, &session)?;
         self.session = Some((name, session));
         Ok(())
@@ -115,7 +138,10 @@ impl Cli {
             return Ok(client.clone());
         }
         let session = self.session()?;
-        let seconds = self.environment.text("CODALAB_URLOPEN_TIMEOUT_SECONDS").and_then(|text| text.parse().ok());
+        let seconds = self
+            .environment
+            .text("CODALAB_URLOPEN_TIMEOUT_SECONDS")
+            .and_then(|text| text.parse().ok());
         let options = Options {
             timeout: Duration::from_secs(seconds.unwrap_or(300)),
             headers: self.settings()?.extra_headers(address),
@@ -161,7 +187,11 @@ impl Cli {
         if let Some(instance) = parsed.instance {
             let address = self.address(instance)?;
             let client = self.client(&address)?;
-            let name = if parsed.worksheet.is_empty() { "/" } else { parsed.worksheet };
+            let name = if parsed.worksheet.is_empty() {
+                "/"
+            } else {
+                parsed.worksheet
+            };
             let uuid = resolve_worksheet(&client, name, None).await?;
             return Ok(Worksheet { client, uuid });
         }
@@ -179,12 +209,7 @@ impl Cli {
     }
 
     /// The places that target specs name, in order; neighbours on the same worksheet are resolved in one request.
-    pub async fn targets(
-        &mut self,
-        specs: &[TargetSpec],
-        worksheet: &Worksheet,
-        remote: bool,
-    ) -> Result<Vec<Target>> {
+    pub async fn targets(&mut self, specs: &[TargetSpec], worksheet: &Worksheet, remote: bool) -> Result<Vec<Target>> {
         let mut targets = Vec::with_capacity(specs.len());
         let mut rest = specs;
         while let [head, ..] = rest {
@@ -218,9 +243,13 @@ impl Cli {
             parsed.push(target);
         }
         let targets = self.targets(&parsed, worksheet, true).await?;
-        let client = targets.first().map_or_else(|| worksheet.client.clone(), |target| target.client.clone());
+        let client = targets
+            .first()
+            .map_or_else(|| worksheet.client.clone(), |target| target.client.clone());
         if targets.iter().any(|target| target.client.address() != client.address()) {
-            return Err(Error::usage("All bundles must be on the same instance; give one command per instance."));
+            return Err(Error::usage(
+                "All bundles must be on the same instance; give one command per instance.",
+            ));
         }
         Ok((client, targets.into_iter().map(|target| target.uuid).collect()))
     }
@@ -283,7 +312,11 @@ async fn resolve_bundles(client: &Client, worksheet: &str, specs: &[&str]) -> Re
     let found = client.fetch_list("bundles", query).await?;
     if found.len() != unknown.len() {
         let reason = format!("{} bundles for {} specs", found.len(), unknown.len());
-        return Err(client::Error::BadAnswer { address: client.address().to_owned(), reason }.into());
+        return Err(client::Error::BadAnswer {
+            address: client.address().to_owned(),
+            reason,
+        }
+        .into());
     }
     let mut found = found.iter();
     let mut uuids = Vec::with_capacity(specs.len());
@@ -303,7 +336,11 @@ pub fn uuid_of(client: &Client, object: &Object) -> Result<String> {
         Some(uuid) if is_uuid(uuid) => Ok(uuid.to_owned()),
         _ => {
             let reason = "an object without uuid".to_owned();
-            Err(client::Error::BadAnswer { address: client.address().to_owned(), reason }.into())
+            Err(client::Error::BadAnswer {
+                address: client.address().to_owned(),
+                reason,
+            }
+            .into())
         }
     }
 }

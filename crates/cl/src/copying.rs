@@ -21,7 +21,10 @@ pub async fn copy(
     let info = source.fetch_one(&format!("bundles/{uuid}"), Query::new()).await?;
     let state = field(&info, "state").to_owned();
     if !matches!(state.as_str(), "ready" | "failed" | "killed") {
-        cli.ui.line(format!("Not copying {} because it has non-final state {state}", bundle(&info)))?;
+        cli.ui.line(format!(
+            "Not copying {} because it has non-final state {state}",
+            bundle(&info)
+        ))?;
         return Ok(false);
     }
     cli.ui.line(format!("Copying {}...", bundle(&info)))?;
@@ -29,7 +32,13 @@ pub async fn copy(
         .with_option("worksheet", worksheet)
         .flag("detached", worksheet.is_none())
         .flag("wait_for_upload", true);
-    destination.create("bundles", query, vec![resource("bundles", Some(uuid), attributes(&info), json!({}))]).await?;
+    destination
+        .create(
+            "bundles",
+            query,
+            vec![resource("bundles", Some(uuid), attributes(&info), json!({}))],
+        )
+        .await?;
     let Some(contents) = source.contents_info(uuid, "", 0).await? else {
         let nothing = upload(None, false, &state);
         destination.upload(uuid, &nothing, Body::Empty).await?;
@@ -39,10 +48,15 @@ pub async fn copy(
     let download = source.blob(uuid, "", &BlobOptions::default()).await?;
     let progress = Progress::new("Copied", None, cli.ui.is_watched());
     let counter = progress.clone();
-    let pieces = download.body.inspect_ok(move |piece| counter.add(piece.len() as u64)).map_err(std::io::Error::from);
+    let pieces = download
+        .body
+        .inspect_ok(move |piece| counter.add(piece.len() as u64))
+        .map_err(std::io::Error::from);
     let suffix = if is_directory { ".tar.gz" } else { "" };
     let options = upload(Some(format!("{}{suffix}", bundle_name(&info))), is_directory, &state);
-    let sent = destination.upload(uuid, &options, Body::Stream(pieces.boxed(), None)).await;
+    let sent = destination
+        .upload(uuid, &options, Body::Stream(pieces.boxed(), None))
+        .await;
     cli.ui.notice_part(&progress.finish());
     sent?;
     Ok(true)
@@ -70,6 +84,18 @@ fn upload(filename: Option<String>, unpack: bool, state: &str) -> UploadOptions 
 
 /// What is sent of a fetched bundle: its own fields, without relationships.
 fn attributes(info: &Object) -> Value {
-    let keep = ["uuid", "bundle_type", "command", "metadata", "dependencies", "frozen", "is_anonymous"];
-    Value::Object(keep.iter().filter_map(|key| Some(((*key).to_owned(), info.get(*key)?.clone()))).collect())
+    let keep = [
+        "uuid",
+        "bundle_type",
+        "command",
+        "metadata",
+        "dependencies",
+        "frozen",
+        "is_anonymous",
+    ];
+    Value::Object(
+        keep.iter()
+            .filter_map(|key| Some(((*key).to_owned(), info.get(*key)?.clone())))
+            .collect(),
+    )
 }

@@ -23,7 +23,11 @@ pub fn of_make(specs: &[String]) -> Result<Vec<Keyed>> {
         .iter()
         .map(|spec| {
             let parsed = KeyedTarget::parse(spec)?;
-            Ok(Keyed { key: parsed.key.unwrap_or_default(), target: parsed.target, from_sugar: false })
+            Ok(Keyed {
+                key: parsed.key.unwrap_or_default(),
+                target: parsed.target,
+                from_sugar: false,
+            })
         })
         .collect()
 }
@@ -61,7 +65,9 @@ fn desugar(command: &str, list: &mut Vec<Keyed>) -> Result<String> {
 /// Whether there are two percent signs that could enclose a target, escaped or not. If not, the command is left alone,
 /// backslashes included.
 fn has_sugar(command: &str) -> bool {
-    command.split_once('%').is_some_and(|(_, rest)| !rest.starts_with('%') && rest.contains('%'))
+    command
+        .split_once('%')
+        .is_some_and(|(_, rest)| !rest.starts_with('%') && rest.contains('%'))
 }
 
 /// Text before the next target, the target, and the text after it.
@@ -77,7 +83,11 @@ fn next_sugar(text: &str) -> Option<(&str, &str, &str)> {
 
 fn unescaped_percent(text: &str, from: usize) -> Option<usize> {
     let at = from + text[from..].find('%')?;
-    if text[..at].ends_with('\\') { unescaped_percent(text, at + 1) } else { Some(at) }
+    if text[..at].ends_with('\\') {
+        unescaped_percent(text, at + 1)
+    } else {
+        Some(at)
+    }
 }
 
 /// Adds a keyed target unless it is there already; gives its key.
@@ -87,7 +97,11 @@ fn add(list: &mut Vec<Keyed>, spec: &str, from_sugar: bool) -> Result<String> {
         Some(key) if !key.is_empty() => key,
         Some(_) => {
             let target = TargetSpec::parse(&parsed.target)?;
-            if target.path().is_empty() { target.bundle } else { target.path().to_owned() }
+            if target.path().is_empty() {
+                target.bundle
+            } else {
+                target.path().to_owned()
+            }
         }
         None => match list.iter().find(|other| other.target == parsed.target) {
             Some(other) => return Ok(other.key.clone()),
@@ -97,10 +111,17 @@ fn add(list: &mut Vec<Keyed>, spec: &str, from_sugar: bool) -> Result<String> {
     match list.iter().find(|other| other.key == key) {
         Some(other) if other.target == parsed.target => {}
         Some(other) => {
-            let message = format!("key {key} exists with multiple values: {} and {}", other.target, parsed.target);
+            let message = format!(
+                "key {key} exists with multiple values: {} and {}",
+                other.target, parsed.target
+            );
             return Err(Error::usage(message));
         }
-        None => list.push(Keyed { key: key.clone(), target: parsed.target, from_sugar }),
+        None => list.push(Keyed {
+            key: key.clone(),
+            target: parsed.target,
+            from_sugar,
+        }),
     }
     Ok(key)
 }
@@ -116,8 +137,13 @@ pub fn check_keys(list: &[Keyed]) -> Result<()> {
                 return Err(Error::usage(format!("Duplicate key: {}", keyed.key)));
             }
             for (inner, outer) in [(&keyed.key, &other.key), (&other.key, &keyed.key)] {
-                if inner.strip_prefix(outer.as_str()).is_some_and(|rest| rest.starts_with('/')) {
-                    return Err(Error::usage(format!("A key cannot be an ancestor of another: {inner} {outer}")));
+                if inner
+                    .strip_prefix(outer.as_str())
+                    .is_some_and(|rest| rest.starts_with('/'))
+                {
+                    return Err(Error::usage(format!(
+                        "A key cannot be an ancestor of another: {inner} {outer}"
+                    )));
                 }
             }
         }
@@ -128,18 +154,27 @@ pub fn check_keys(list: &[Keyed]) -> Result<()> {
 /// Resolves the targets, on the instance of the worksheet, to the dependencies the server wants.
 pub async fn resolve(cli: &mut Cli, list: &[Keyed], worksheet: &Worksheet) -> Result<Vec<Value>> {
     check_keys(list)?;
-    let specs = list.iter().map(|keyed| TargetSpec::parse(&keyed.target)).collect::<domain::Result<Vec<_>>>()?;
-    let targets = cli.targets(&specs, worksheet, false).await.map_err(|error| explain(error, list))?;
-    let dependencies = list.iter().zip(targets).map(|(keyed, target)| {
-        json!({"child_path": keyed.key, "parent_uuid": target.uuid, "parent_path": target.subpath})
-    });
+    let specs = list
+        .iter()
+        .map(|keyed| TargetSpec::parse(&keyed.target))
+        .collect::<domain::Result<Vec<_>>>()?;
+    let targets = cli
+        .targets(&specs, worksheet, false)
+        .await
+        .map_err(|error| explain(error, list))?;
+    let dependencies = list.iter().zip(targets).map(
+        |(keyed, target)| json!({"child_path": keyed.key, "parent_uuid": target.uuid, "parent_path": target.subpath}),
+    );
     Ok(dependencies.collect())
 }
 
 /// A name that was not found may be a percent sign that was meant as such.
 fn explain(error: Error, list: &[Keyed]) -> Error {
-    let sugar: Vec<String> =
-        list.iter().filter(|keyed| keyed.from_sugar).map(|keyed| format!("%{}%", keyed.target)).collect();
+    let sugar: Vec<String> = list
+        .iter()
+        .filter(|keyed| keyed.from_sugar)
+        .map(|keyed| format!("%{}%", keyed.target))
+        .collect();
     match error {
         Error::Named { class, message } if !sugar.is_empty() => Error::Named {
             class,
@@ -159,7 +194,10 @@ mod tests {
     fn run(specs: &[&str], command: &str) -> Result<(String, String)> {
         let specs: Vec<String> = specs.iter().map(|&spec| spec.to_owned()).collect();
         let (list, command) = of_run(&specs, command)?;
-        let list: Vec<String> = list.iter().map(|keyed| format!("{}:{}", keyed.key, keyed.target)).collect();
+        let list: Vec<String> = list
+            .iter()
+            .map(|keyed| format!("{}:{}", keyed.key, keyed.target))
+            .collect();
         Ok((list.join(" "), command))
     }
 
@@ -186,21 +224,33 @@ mod tests {
             (&[], "cat %a% %% %b%", "b1:a", "cat b1 %% %b%"),
             (&[], "echo %% %b%", "", "echo %% %b%"),
         ] {
-            assert_eq!(run(specs, typed).unwrap(), (dependencies.to_owned(), command.to_owned()), "{typed}");
+            assert_eq!(
+                run(specs, typed).unwrap(),
+                (dependencies.to_owned(), command.to_owned()),
+                "{typed}"
+            );
         }
     }
 
     #[test]
     fn keys_that_clash_are_refused() {
         let error = run(&["k:a", "k:b"], "c").unwrap_err();
-        assert_eq!(error.to_string(), "UsageError: key k exists with multiple values: a and b");
+        assert_eq!(
+            error.to_string(),
+            "UsageError: key k exists with multiple values: a and b"
+        );
         let make = |specs: &[&str]| {
             let specs: Vec<String> = specs.iter().map(|&spec| spec.to_owned()).collect();
-            of_make(&specs).and_then(|list| check_keys(&list)).map_err(|error| error.to_string())
+            of_make(&specs)
+                .and_then(|list| check_keys(&list))
+                .map_err(|error| error.to_string())
         };
         assert_eq!(make(&["a:x", "b:y"]), Ok(()));
         assert_eq!(make(&["k:x", "k:y"]), Err("UsageError: Duplicate key: k".into()));
-        assert_eq!(make(&["x", "y"]), Err("UsageError: Must specify keys when packaging multiple targets!".into()));
+        assert_eq!(
+            make(&["x", "y"]),
+            Err("UsageError: Must specify keys when packaging multiple targets!".into())
+        );
         assert_eq!(
             make(&["foo:x", "foo/bar:y"]),
             Err("UsageError: A key cannot be an ancestor of another: foo/bar foo".into())

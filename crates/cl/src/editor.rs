@@ -21,7 +21,10 @@ impl Edited {
             Ok((_, path)) => {
                 let note = format!("\nYour text is kept in {}", path.display());
                 match error {
-                    Error::Named { class, message } => Error::Named { class, message: format!("{message}{note}") },
+                    Error::Named { class, message } => Error::Named {
+                        class,
+                        message: format!("{message}{note}"),
+                    },
                     other => Error::other(format!("{other}{note}")),
                 }
             }
@@ -41,7 +44,10 @@ pub fn edit(environment: &Environment, text: &str, suffix: &str) -> Result<Edite
     file.write_all(text.as_bytes())
         .and_then(|()| file.flush())
         .map_err(|error| failed("write the file to edit", &error))?;
-    let editor = environment.text("EDITOR").filter(|editor| !editor.trim().is_empty()).unwrap_or_else(|| "vi".into());
+    let editor = environment
+        .text("EDITOR")
+        .filter(|editor| !editor.trim().is_empty())
+        .unwrap_or_else(|| "vi".into());
     let words = shlex::split(&editor).filter(|words| !words.is_empty());
     let Some((program, arguments)) = words.as_ref().and_then(|words| words.split_first()) else {
         return Err(Error::usage(format!("EDITOR is not a command: {editor}")));
@@ -53,9 +59,14 @@ pub fn edit(environment: &Environment, text: &str, suffix: &str) -> Result<Edite
         .map_err(|error| Error::usage(format!("cannot start the editor {program} ({error}); set EDITOR")))?;
     // Many editors replace the file instead of writing to it: read by name.
     let text = std::fs::read_to_string(file.path());
-    let edited = Edited { text: text.as_deref().unwrap_or_default().to_owned(), file };
+    let edited = Edited {
+        text: text.as_deref().unwrap_or_default().to_owned(),
+        file,
+    };
     if !status.success() {
-        return Err(edited.keep(&Error::usage(format!("the editor ended with {status}; nothing was saved"))));
+        return Err(edited.keep(&Error::usage(format!(
+            "the editor ended with {status}; nothing was saved"
+        ))));
     }
     match text {
         Ok(_) => Ok(edited),

@@ -18,8 +18,13 @@ impl Environment {
 
     /// These variables only, and nobody to ask.
     pub fn fixed<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { fixed: Some(Arc::new(variables)) }
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        Self {
+            fixed: Some(Arc::new(variables)),
+        }
     }
 
     /// A variable.

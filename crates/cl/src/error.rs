@@ -26,12 +26,18 @@ pub enum Error {
 impl Error {
     /// A mistake of the caller.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::Named { class: "UsageError", message: message.into() }
+        Self::Named {
+            class: "UsageError",
+            message: message.into(),
+        }
     }
 
     /// Something that does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self::Named { class: "NotFoundError", message: message.into() }
+        Self::Named {
+            class: "NotFoundError",
+            message: message.into(),
+        }
     }
 
     /// A failure that is told without a class.
@@ -41,7 +47,13 @@ impl Error {
 
     /// True for `NotFoundError`.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Named { class: "NotFoundError", .. })
+        matches!(
+            self,
+            Self::Named {
+                class: "NotFoundError",
+                ..
+            }
+        )
     }
 
     /// Status for the shell.
@@ -68,7 +80,10 @@ impl std::error::Error for Error {}
 
 impl From<client::Error> for Error {
     fn from(error: client::Error) -> Self {
-        let named = |class| Self::Named { class, message: error.to_string() };
+        let named = |class| Self::Named {
+            class,
+            message: error.to_string(),
+        };
         match &error {
             client::Error::Status { status: 403, message } => Self::Plain(message.clone()),
             client::Error::Status { status: 401, .. } => named("AuthorizationError"),
@@ -77,13 +92,22 @@ impl From<client::Error> for Error {
                 named("UsageError")
             }
             client::Error::Status { status, message } => {
-                let reason = http::StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason());
-                let first_line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+                let reason = http::StatusCode::from_u16(*status)
+                    .ok()
+                    .and_then(|status| status.canonical_reason());
+                let first_line = message
+                    .lines()
+                    .find(|line| !line.trim().is_empty())
+                    .unwrap_or_default()
+                    .trim();
                 let message = match reason {
                     Some(reason) if reason == first_line => format!("{status} {reason}"),
                     _ => format!("{status} {}: {first_line}", reason.unwrap_or("error")),
                 };
-                Self::Named { class: "ServerError", message }
+                Self::Named {
+                    class: "ServerError",
+                    message,
+                }
             }
             client::Error::BadCredentials => Self::Plain(error.to_string()),
             client::Error::Unreachable { .. } => named("ConnectionError"),
@@ -104,7 +128,11 @@ impl From<domain::Error> for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self::BrokenPipe } else { Self::other(error.to_string()) }
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::BrokenPipe
+        } else {
+            Self::other(error.to_string())
+        }
     }
 }
 
@@ -114,14 +142,20 @@ mod tests {
 
     #[test]
     fn statuses_become_the_classes_of_the_python_client() {
-        let status = |status, message: &str| client::Error::Status { status, message: message.into() };
+        let status = |status, message: &str| client::Error::Status {
+            status,
+            message: message.into(),
+        };
         for (error, text) in [
             (status(403, "User mira(12) …"), "User mira(12) …"),
             (status(401, "no"), "AuthorizationError: no"),
             (status(404, "gone"), "NotFoundError: gone"),
             (status(400, "bad"), "UsageError: bad"),
             (status(413, "Request to large"), "UsageError: Request to large"),
-            (status(500, "\n<html>\n<body>"), "ServerError: 500 Internal Server Error: <html>"),
+            (
+                status(500, "\n<html>\n<body>"),
+                "ServerError: 500 Internal Server Error: <html>",
+            ),
             (status(502, "Bad Gateway"), "ServerError: 502 Bad Gateway"),
             (client::Error::BadCredentials, "Invalid username or password."),
         ] {

@@ -66,8 +66,15 @@ pub async fn wait(client: &Client, uuid: &str) -> Result<Object> {
 /// Shows the files of a bundle as they grow, until it is in a final state; gives the bundle.
 pub async fn follow(cli: &mut Cli, client: &Client, files: Files<'_>) -> Result<Object> {
     let uuid = files.uuid;
-    let mut followed: Vec<Followed> =
-        files.paths.into_iter().map(|path| Followed { path, offset: None, is_file: true }).collect();
+    let mut followed: Vec<Followed> = files
+        .paths
+        .into_iter()
+        .map(|path| Followed {
+            path,
+            offset: None,
+            is_file: true,
+        })
+        .collect();
     let mut pace = Pace::new();
     loop {
         let bundle = fetch(client, uuid).await?;
@@ -81,11 +88,15 @@ pub async fn follow(cli: &mut Cli, client: &Client, files: Files<'_>) -> Result<
         }
         cli.ui.flush()?;
         if done {
-            let missing = followed.iter().find(|file| file.offset.is_none()).filter(|_| !files.optional);
+            let missing = followed
+                .iter()
+                .find(|file| file.offset.is_none())
+                .filter(|_| !files.optional);
             return match missing {
-                Some(file) => {
-                    Err(Error::not_found(format!("Target '{}' doesn't exist in bundle {uuid}", file.path)))
-                }
+                Some(file) => Err(Error::not_found(format!(
+                    "Target '{}' doesn't exist in bundle {uuid}",
+                    file.path
+                ))),
                 None => Ok(bundle),
             };
         }
@@ -101,7 +112,9 @@ async fn fetch(client: &Client, uuid: &str) -> Result<Object> {
 }
 
 async fn look(client: &Client, uuid: &str, file: &mut Followed, start: Start) -> Result<()> {
-    let Some(info) = client.contents_info(uuid, &file.path, 0).await? else { return Ok(()) };
+    let Some(info) = client.contents_info(uuid, &file.path, 0).await? else {
+        return Ok(());
+    };
     file.is_file = info.get("type").and_then(serde_json::Value::as_str) == Some("file");
     let size = info.get("size").and_then(serde_json::Value::as_u64).unwrap_or(0);
     file.offset = Some(match start {
@@ -113,10 +126,15 @@ async fn look(client: &Client, uuid: &str, file: &mut Followed, start: Start) ->
 
 /// Writes what is new; false if nothing is.
 async fn show(cli: &mut Cli, client: &Client, uuid: &str, file: &mut Followed) -> Result<bool> {
-    let Some(mut offset) = file.offset.filter(|_| file.is_file) else { return Ok(false) };
+    let Some(mut offset) = file.offset.filter(|_| file.is_file) else {
+        return Ok(false);
+    };
     let mut news = false;
     loop {
-        let options = BlobOptions { range: Some((offset, offset + PIECE - 1)), ..BlobOptions::default() };
+        let options = BlobOptions {
+            range: Some((offset, offset + PIECE - 1)),
+            ..BlobOptions::default()
+        };
         let mut body = match client.blob(uuid, &file.path, &options).await {
             Ok(download) => download.body,
             // Between two stages (results on their way to the store) a file may be out of reach for a moment.
@@ -145,12 +163,19 @@ struct Pace {
 
 impl Pace {
     fn new() -> Self {
-        Self { next: FIRST_PAUSE, since: Instant::now() }
+        Self {
+            next: FIRST_PAUSE,
+            since: Instant::now(),
+        }
     }
 
     async fn pause(&mut self) {
         tokio::time::sleep(self.next).await;
-        let longest = if self.since.elapsed() > PATIENCE { PATIENT_PAUSE } else { LONGEST_PAUSE };
+        let longest = if self.since.elapsed() > PATIENCE {
+            PATIENT_PAUSE
+        } else {
+            LONGEST_PAUSE
+        };
         self.next = self.next.mul_f64(1.25).min(longest);
     }
 }

@@ -23,7 +23,13 @@ pub struct CachedLogin {
 impl CachedLogin {
     /// `session` is stored along with the first token if the state file does not have it yet.
     pub fn new(state: StateFile, environment: Environment, session: (String, Session)) -> Self {
-        Self { state, environment, session, refused: Mutex::default(), current: Mutex::default() }
+        Self {
+            state,
+            environment,
+            session,
+            refused: Mutex::default(),
+            current: Mutex::default(),
+        }
     }
 
     async fn obtain(&self, endpoint: &Endpoint) -> client::Result<Token> {
@@ -57,19 +63,28 @@ impl CachedLogin {
     }
 
     async fn credentials(&self, address: &str) -> client::Result<(String, String)> {
-        let (username, password) =
-            (self.environment.text("CODALAB_USERNAME"), self.environment.text("CODALAB_PASSWORD"));
+        let (username, password) = (
+            self.environment.text("CODALAB_USERNAME"),
+            self.environment.text("CODALAB_PASSWORD"),
+        );
         if let (Some(username), Some(password)) = (&username, &password) {
             return Ok((username.clone(), password.clone()));
         }
         if !self.environment.may_prompt() {
-            return Err(client::Error::Local("log in first, or set CODALAB_USERNAME and CODALAB_PASSWORD".to_owned()));
+            return Err(client::Error::Local(
+                "log in first, or set CODALAB_USERNAME and CODALAB_PASSWORD".to_owned(),
+            ));
         }
         let address = address.to_owned();
         let asked = tokio::task::spawn_blocking(move || ask(&address, username, password)).await;
-        asked.map_err(io::Error::other).and_then(|asked| asked).map_err(|error| {
-            client::Error::Local(format!("cannot ask for the password ({error}); set CODALAB_USERNAME and CODALAB_PASSWORD"))
-        })
+        asked
+            .map_err(io::Error::other)
+            .and_then(|asked| asked)
+            .map_err(|error| {
+                client::Error::Local(format!(
+                    "cannot ask for the password ({error}); set CODALAB_USERNAME and CODALAB_PASSWORD"
+                ))
+            })
     }
 }
 
@@ -133,5 +148,7 @@ fn ask(address: &str, username: Option<String>, password: Option<String>) -> io:
 }
 
 fn now() -> f64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }

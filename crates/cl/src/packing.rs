@@ -67,7 +67,12 @@ pub fn normalise(typed: &str, home: Option<&Path>, current: &Path) -> PathBuf {
 
 /// Standard input as a bundle of one file.
 pub fn stdin() -> Package {
-    Package { filename: "stdin".to_owned(), unpack: false, size: None, source: Source::Stdin }
+    Package {
+        filename: "stdin".to_owned(),
+        unpack: false,
+        size: None,
+        source: Source::Stdin,
+    }
 }
 
 /// Looks at the paths (normalised, existing) and decides how they travel. All mistakes show here, before a bundle is
@@ -80,27 +85,50 @@ pub fn package(paths: &[PathBuf], options: &Options) -> Result<Package> {
         dereference: options.follow_links,
         ..PackOptions::default()
     };
-    let paths = paths.iter().map(|path| follow(path, options.follow_links)).collect::<Result<Vec<_>>>()?;
+    let paths = paths
+        .iter()
+        .map(|path| follow(path, options.follow_links))
+        .collect::<Result<Vec<_>>>()?;
     let [path] = paths.as_slice() else {
         for path in &paths {
             readable(path)?;
         }
         let filename = "contents.tar.gz".to_owned();
-        return Ok(Package { filename, unpack: true, size: None, source: Source::Several(paths, pack) });
+        return Ok(Package {
+            filename,
+            unpack: true,
+            size: None,
+            source: Source::Several(paths, pack),
+        });
     };
     let base = base_name(path);
     if path.is_dir() {
         readable(path)?;
         let source = Source::Directory(path.clone(), pack);
-        return Ok(Package { filename: format!("{base}.tar.gz"), unpack: true, size: None, source });
+        return Ok(Package {
+            filename: format!("{base}.tar.gz"),
+            unpack: true,
+            size: None,
+            source,
+        });
     }
     let (file, size) = open(path)?;
     let archive = ArchiveKind::from_name(&base).is_some();
     if options.compress && !archive {
         let source = Source::Compressed(file);
-        return Ok(Package { filename: format!("{base}.gz"), unpack: true, size: None, source });
+        return Ok(Package {
+            filename: format!("{base}.gz"),
+            unpack: true,
+            size: None,
+            source,
+        });
     }
-    Ok(Package { filename: base, unpack: archive && !options.keep_packed, size: Some(size), source: Source::File(file) })
+    Ok(Package {
+        filename: base,
+        unpack: archive && !options.keep_packed,
+        size: Some(size),
+        source: Source::File(file),
+    })
 }
 
 impl Package {
@@ -130,7 +158,10 @@ impl Package {
 
 /// Last component of a path.
 pub fn base_name(path: &Path) -> String {
-    path.file_name().unwrap_or(OsStr::new("")).to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or(OsStr::new(""))
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn read(mut source: impl io::Read + Send + 'static) -> ByteStream {
@@ -153,7 +184,11 @@ fn follow(path: &Path, follow_links: bool) -> Result<PathBuf> {
 }
 
 fn readable(path: &Path) -> Result<()> {
-    let tried = if path.is_dir() { fs::read_dir(path).map(drop) } else { open(path).map(drop).map_err(io::Error::other) };
+    let tried = if path.is_dir() {
+        fs::read_dir(path).map(drop)
+    } else {
+        open(path).map(drop).map_err(io::Error::other)
+    };
     tried.map_err(|error| Error::usage(format!("cannot read {}: {error}", path.display())))
 }
 
@@ -162,7 +197,10 @@ fn open(path: &Path) -> Result<(fs::File, u64)> {
     // A FIFO or device would block or never end: look before opening.
     let metadata = fs::metadata(path).map_err(|error| failed(&error))?;
     if !metadata.is_file() {
-        return Err(Error::usage(format!("{} is neither a file nor a directory", path.display())));
+        return Err(Error::usage(format!(
+            "{} is neither a file nor a directory",
+            path.display()
+        )));
     }
     let file = fs::File::open(path).map_err(|error| failed(&error))?;
     Ok((file, metadata.len()))
@@ -200,8 +238,14 @@ mod tests {
             fs::write(path(name), "12345").unwrap();
         }
         let plain = Options::default();
-        let packed = Options { keep_packed: true, ..Options::default() };
-        let compressed = Options { compress: true, ..Options::default() };
+        let packed = Options {
+            keep_packed: true,
+            ..Options::default()
+        };
+        let compressed = Options {
+            compress: true,
+            ..Options::default()
+        };
         for (names, options, filename, unpack, size, directory) in [
             (&["dir"][..], &plain, "dir.tar.gz", true, None, true),
             (&["dir"], &packed, "dir.tar.gz", true, None, true),
@@ -216,7 +260,12 @@ mod tests {
             let paths: Vec<PathBuf> = names.iter().map(|name| path(name)).collect();
             let package = package(&paths, options).unwrap();
             assert_eq!(
-                (package.filename.as_str(), package.unpack, package.size, package.becomes_directory()),
+                (
+                    package.filename.as_str(),
+                    package.unpack,
+                    package.size,
+                    package.becomes_directory()
+                ),
                 (filename, unpack, size, directory)
             );
         }
@@ -229,9 +278,15 @@ mod tests {
         symlink("target.txt", dir.path().join("link")).unwrap();
         symlink("nowhere", dir.path().join("broken")).unwrap();
         let try_it = |name: &str, follow_links: bool| {
-            package(&[dir.path().join(name)], &Options { follow_links, ..Options::default() })
-                .map(|package| package.filename)
-                .map_err(|error| error.to_string())
+            package(
+                &[dir.path().join(name)],
+                &Options {
+                    follow_links,
+                    ..Options::default()
+                },
+            )
+            .map(|package| package.filename)
+            .map_err(|error| error.to_string())
         };
         assert_eq!(try_it("link", false), Err("UsageError: Not following symlinks.".into()));
         assert_eq!(try_it("link", true), Ok("target.txt".into()));

@@ -25,7 +25,14 @@ struct State {
 impl Progress {
     /// `total` in bytes if known; `watched`: stderr is a terminal.
     pub fn new(verb: &'static str, total: Option<u64>, watched: bool) -> Self {
-        let state = State { verb, total, done: 0, started: Instant::now(), shown: None, watched };
+        let state = State {
+            verb,
+            total,
+            done: 0,
+            started: Instant::now(),
+            shown: None,
+            watched,
+        };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -44,7 +51,11 @@ impl Progress {
     /// The final line, to be written to stderr.
     pub fn finish(&self) -> String {
         let Ok(state) = self.0.lock() else { return String::new() };
-        if state.watched { format!("\r{}          \t\n", state.line()) } else { format!("{}\n", state.line()) }
+        if state.watched {
+            format!("\r{}          \t\n", state.line())
+        } else {
+            format!("{}\n", state.line())
+        }
     }
 }
 
@@ -59,8 +70,16 @@ fn render(verb: &str, done: u64, total: Option<u64>, speed: f64) -> String {
     let mib = |bytes: u64| bytes as f64 / MIB;
     match total {
         Some(total) => {
-            let percent = if total == 0 { 100.0 } else { 100.0 * done as f64 / total as f64 };
-            format!("{verb} {:.2}MiB / {:.2}MiB ({percent:.1}%) [{speed:.2}MiB/sec]", mib(done), mib(total))
+            let percent = if total == 0 {
+                100.0
+            } else {
+                100.0 * done as f64 / total as f64
+            };
+            format!(
+                "{verb} {:.2}MiB / {:.2}MiB ({percent:.1}%) [{speed:.2}MiB/sec]",
+                mib(done),
+                mib(total)
+            )
         }
         None => format!("{verb} {:.2}MiB [{speed:.2}MiB/sec]", mib(done)),
     }
@@ -72,8 +91,14 @@ mod tests {
 
     #[test]
     fn the_line_has_two_decimals_and_a_percentage_when_the_size_is_known() {
-        assert_eq!(render("Sent", 1 << 19, Some(1 << 20), 2.1), "Sent 0.50MiB / 1.00MiB (50.0%) [2.10MiB/sec]");
-        assert_eq!(render("Sent", 0, Some(0), 0.0), "Sent 0.00MiB / 0.00MiB (100.0%) [0.00MiB/sec]");
+        assert_eq!(
+            render("Sent", 1 << 19, Some(1 << 20), 2.1),
+            "Sent 0.50MiB / 1.00MiB (50.0%) [2.10MiB/sec]"
+        );
+        assert_eq!(
+            render("Sent", 0, Some(0), 0.0),
+            "Sent 0.00MiB / 0.00MiB (100.0%) [0.00MiB/sec]"
+        );
         assert_eq!(render("Received", 1 << 19, None, 2.1), "Received 0.50MiB [2.10MiB/sec]");
     }
 }

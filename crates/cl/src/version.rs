@@ -9,7 +9,9 @@ const PERIOD_SECONDS: i64 = 24 * 3600;
 
 /// Compares the versions if that was not done for a day and a server was talked to.
 pub fn check(cli: &mut Cli) -> Result<()> {
-    let Some(server) = cli.used_clients().find_map(client::Client::server_version) else { return Ok(()) };
+    let Some(server) = cli.used_clients().find_map(client::Client::server_version) else {
+        return Ok(());
+    };
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
@@ -30,7 +32,12 @@ pub fn check(cli: &mut Cli) -> Result<()> {
 
 /// Compares dotted numbers part by part; anything else is not newer.
 fn is_newer(a: &str, b: &str) -> bool {
-    let parts = |version: &str| version.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
+    let parts = |version: &str| {
+        version
+            .split('.')
+            .map(|part| part.parse().ok())
+            .collect::<Option<Vec<u64>>>()
+    };
     matches!((parts(a), parts(b)), (Some(a), Some(b)) if a > b)
 }
 

@@ -66,7 +66,10 @@ impl Client {
     /// The info tree of a path inside a bundle, `depth` levels deep; `None` if there is nothing (404).
     pub async fn contents_info(&self, uuid: &str, subpath: &str, depth: u32) -> Result<Option<Value>> {
         let path = format!("bundles/{uuid}/contents/info/{}", encode_path(subpath));
-        match self.get_json(&path, Query::new().with("depth", depth.to_string())).await {
+        match self
+            .get_json(&path, Query::new().with("depth", depth.to_string()))
+            .await
+        {
             Ok(mut document) => match document.get_mut("data").map(Value::take) {
                 Some(Value::Null) | None => Ok(None),
                 Some(data) => Ok(Some(data)),
@@ -87,20 +90,37 @@ impl Client {
             query = query.with("tail", options.tail.to_string());
         }
         query = query
-            .with_option("max_line_length", options.max_line_length.map(|length| length.to_string()))
+            .with_option(
+                "max_line_length",
+                options.max_line_length.map(|length| length.to_string()),
+            )
             .flag("support_redirect", true);
-        let encoding = if options.identity || self.endpoint().is_loopback() { "identity" } else { "gzip" };
-        let mut request = Request::new(Method::GET, path).query(query).header("accept-encoding", encoding);
+        let encoding = if options.identity || self.endpoint().is_loopback() {
+            "identity"
+        } else {
+            "gzip"
+        };
+        let mut request = Request::new(Method::GET, path)
+            .query(query)
+            .header("accept-encoding", encoding);
         if let Some((first, last)) = options.range {
             request = request.header("range", &format!("bytes={first}-{last}"));
         }
         let response = self.send(request).await?;
-        let is_gzip = response.header("content-encoding").is_some_and(|value| value.eq_ignore_ascii_case("gzip"));
-        let size = response.header("x-codalab-target-size").and_then(|size| size.parse().ok());
+        let is_gzip = response
+            .header("content-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("gzip"));
+        let size = response
+            .header("x-codalab-target-size")
+            .and_then(|size| size.parse().ok());
         let is_directory = response.header("target-type") == Some("directory");
         let body = response.stream();
         let address = self.address().to_owned();
-        Ok(Download { is_directory, size, body: if is_gzip { gunzip(body, address) } else { body } })
+        Ok(Download {
+            is_directory,
+            size,
+            body: if is_gzip { gunzip(body, address) } else { body },
+        })
     }
 
     /// Uploads contents (`PUT …/contents/blob/`). A stream is sent as it is read and cannot be retried.
@@ -115,13 +135,17 @@ impl Client {
         if let Some(beta) = options.use_azure_blob_beta {
             query = query.flag("use_azure_blob_beta", beta);
         }
-        query = query.with("store", options.store.clone()).flag("finalize_on_failure", options.finalize_on_failure);
+        query = query
+            .with("store", options.store.clone())
+            .flag("finalize_on_failure", options.finalize_on_failure);
         self.put_contents(uuid, query, body).await
     }
 
     /// `PUT …/contents/blob/` with the given parameters.
     pub async fn put_contents(&self, uuid: &str, query: Query, body: Body) -> Result<()> {
-        let request = Request::new(Method::PUT, format!("bundles/{uuid}/contents/blob/")).query(query).body(body);
+        let request = Request::new(Method::PUT, format!("bundles/{uuid}/contents/blob/"))
+            .query(query)
+            .body(body);
         self.send(request).await.map(drop)
     }
 }
@@ -161,7 +185,10 @@ fn gunzip(body: ByteStream, address: String) -> ByteStream {
         decoder.try_finish().map_err(|error| broken_at_end(&error))?;
         Ok(Bytes::from(std::mem::take(decoder.get_mut())))
     });
-    expanded.chain(last).try_filter(|piece| futures::future::ready(!piece.is_empty())).boxed()
+    expanded
+        .chain(last)
+        .try_filter(|piece| futures::future::ready(!piece.is_empty()))
+        .boxed()
 }
 
 #[cfg(test)]
@@ -175,12 +202,17 @@ mod tests {
     }
 
     async fn expand(bytes: Vec<u8>, piece: usize) -> Result<Vec<u8>> {
-        let pieces: Vec<Result<Bytes>> = bytes.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let pieces: Vec<Result<Bytes>> = bytes
+            .chunks(piece)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+            .collect();
         let body = futures::stream::iter(pieces).boxed();
-        gunzip(body, "http://x".into()).try_fold(Vec::new(), |mut all, piece| async move {
-            all.extend_from_slice(&piece);
-            Ok(all)
-        }).await
+        gunzip(body, "http://x".into())
+            .try_fold(Vec::new(), |mut all, piece| async move {
+                all.extend_from_slice(&piece);
+                Ok(all)
+            })
+            .await
     }
 
     #[tokio::test]

@@ -28,7 +28,11 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// Nothing is sent before the first call.
     pub fn new(endpoint: Endpoint, tokens: Arc<dyn TokenSource>) -> Self {
-        Self { endpoint, tokens, server_version: Arc::default() }
+        Self {
+            endpoint,
+            tokens,
+            server_version: Arc::default(),
+        }
     }
 
     /// The instance.
@@ -53,7 +57,9 @@ impl Client {
         let token = self.tokens.access_token(&self.endpoint).await?;
         match self.endpoint.send(request.bearer(&token)).await {
             Err(Error::Status { status: 401, message }) => {
-                let Some(request) = again else { return Err(Error::Status { status: 401, message }) };
+                let Some(request) = again else {
+                    return Err(Error::Status { status: 401, message });
+                };
                 if !self.tokens.reject(&token).await {
                     return Err(Error::Status { status: 401, message });
                 }
@@ -82,7 +88,8 @@ impl Client {
 
     /// `POST` of plain JSON.
     pub async fn post_json(&self, path: &str, query: Query, body: &Value) -> Result<Value> {
-        self.json(Request::new(Method::POST, path).query(query).json(body)).await
+        self.json(Request::new(Method::POST, path).query(query).json(body))
+            .await
     }
 
     /// `GET` of a document.
@@ -97,9 +104,10 @@ impl Client {
         match self.fetch(path, query).await? {
             Fetched::One(object) if !object.is_empty() => Ok(object),
             Fetched::Many(mut list) if list.len() == 1 => Ok(list.remove(0)),
-            Fetched::Many(list) => {
-                Err(Error::Usage(format!("Got {} {kind} when expecting exactly 1.", list.len())))
-            }
+            Fetched::Many(list) => Err(Error::Usage(format!(
+                "Got {} {kind} when expecting exactly 1.",
+                list.len()
+            ))),
             Fetched::One(_) | Fetched::Meta(_) => Err(self.no_data(path)),
         }
     }
@@ -126,7 +134,9 @@ impl Client {
     /// Deletes the objects `ids` of the type named by `path`; gives the document's `meta`.
     pub async fn delete(&self, path: &str, query: Query, ids: &[String]) -> Result<Object> {
         let data: Vec<Value> = ids.iter().map(|id| json!({"type": path, "id": id})).collect();
-        let request = Request::new(Method::DELETE, path).query(query).json(&json!({"data": data}));
+        let request = Request::new(Method::DELETE, path)
+            .query(query)
+            .json(&json!({"data": data}));
         let document = self.json(request).await?;
         match self.unpacked(document)? {
             Fetched::Meta(meta) => Ok(meta),
@@ -135,7 +145,9 @@ impl Client {
     }
 
     async fn write(&self, method: Method, path: &str, query: Query, resources: Vec<Value>) -> Result<Vec<Object>> {
-        let request = Request::new(method, path).query(query).json(&json!({"data": resources}));
+        let request = Request::new(method, path)
+            .query(query)
+            .json(&json!({"data": resources}));
         let document = self.json(request).await?;
         match self.unpacked(document)? {
             Fetched::Many(list) => Ok(list),
@@ -145,7 +157,10 @@ impl Client {
     }
 
     fn unpacked(&self, document: Value) -> Result<Fetched> {
-        unpack(document).map_err(|reason| Error::BadAnswer { address: self.address().to_owned(), reason })
+        unpack(document).map_err(|reason| Error::BadAnswer {
+            address: self.address().to_owned(),
+            reason,
+        })
     }
 
     fn no_data(&self, path: &str) -> Error {

@@ -80,8 +80,15 @@ mod tests {
 
     #[test]
     fn only_server_side_and_transport_failures_are_retryable() {
-        let status = |status| Error::Status { status, message: String::new() };
-        let unreachable = Error::Unreachable { address: String::new(), reason: String::new(), before_sending: true };
+        let status = |status| Error::Status {
+            status,
+            message: String::new(),
+        };
+        let unreachable = Error::Unreachable {
+            address: String::new(),
+            reason: String::new(),
+            before_sending: true,
+        };
         for (error, retryable) in [
             (status(400), false),
             (status(403), false),

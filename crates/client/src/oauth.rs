@@ -37,9 +37,14 @@ impl Token {
     }
 
     fn from_answer(endpoint: &Endpoint, answer: Value, now: f64) -> Result<Self> {
-        let bad = |reason: &str| Error::BadAnswer { address: endpoint.address().to_owned(), reason: reason.to_owned() };
+        let bad = |reason: &str| Error::BadAnswer {
+            address: endpoint.address().to_owned(),
+            reason: reason.to_owned(),
+        };
         let Value::Object(mut map) = answer else {
-            return Err(bad("the token endpoint did not send a JSON object; is this a CodaLab server?"));
+            return Err(bad(
+                "the token endpoint did not send a JSON object; is this a CodaLab server?",
+            ));
         };
         let expires_in = map.remove("expires_in").and_then(|value| value.as_f64()).unwrap_or(0.0);
         map.insert("expires_at".to_owned(), Value::from(now + expires_in));
@@ -50,23 +55,36 @@ impl Token {
 /// Tokens never show in logs.
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Token").field("expires_at", &self.expires_at).finish_non_exhaustive()
+        f.debug_struct("Token")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
     }
 }
 
 /// Logs in. Wrong name or password: [`Error::BadCredentials`].
 pub async fn password_grant(endpoint: &Endpoint, client_id: &str, username: &str, password: &str) -> Result<Token> {
-    let form = [("grant_type", "password"), ("username", username), ("password", password)];
+    let form = [
+        ("grant_type", "password"),
+        ("username", username),
+        ("password", password),
+    ];
     grant(endpoint, client_id, &form).await
 }
 
 /// Exchanges a refresh token. No longer valid: [`Error::BadCredentials`].
 pub async fn refresh_grant(endpoint: &Endpoint, client_id: &str, refresh_token: &str) -> Result<Token> {
-    grant(endpoint, client_id, &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]).await
+    grant(
+        endpoint,
+        client_id,
+        &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)],
+    )
+    .await
 }
 
 async fn grant(endpoint: &Endpoint, client_id: &str, form: &[(&str, &str)]) -> Result<Token> {
-    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("{client_id}:"));
     let request = Request::new(http::Method::POST, "oauth2/token")
         .header("authorization", &format!("Basic {basic}"))
@@ -81,5 +99,7 @@ async fn grant(endpoint: &Endpoint, client_id: &str, form: &[(&str, &str)]) -> R
 
 /// Seconds since 1970.
 pub(crate) fn unix_now() -> f64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }

@@ -26,7 +26,11 @@ impl Query {
 
     /// Adds one `key=value` per value, in order.
     pub fn with_all<S: AsRef<str>>(mut self, key: &str, values: impl IntoIterator<Item = S>) -> Self {
-        self.0.extend(values.into_iter().map(|value| (key.to_owned(), value.as_ref().to_owned())));
+        self.0.extend(
+            values
+                .into_iter()
+                .map(|value| (key.to_owned(), value.as_ref().to_owned())),
+        );
         self
     }
 
@@ -37,7 +41,11 @@ impl Query {
 
     /// Adds `include=a,b`; nothing if `names` is empty.
     pub fn include(self, names: &[&str]) -> Self {
-        if names.is_empty() { self } else { self.with("include", names.join(",")) }
+        if names.is_empty() {
+            self
+        } else {
+            self.with("include", names.join(","))
+        }
     }
 
     /// The parameters, in order.
@@ -58,7 +66,11 @@ mod tests {
             .flag("force", false)
             .with_option("name", None::<String>)
             .with("base", "");
-        let text: Vec<String> = query.pairs().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let text: Vec<String> = query
+            .pairs()
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         assert_eq!(text, ["include=owner,items", "specs=a", "specs=b", "force=0", "base="]);
     }
 }

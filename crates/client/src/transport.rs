@@ -130,7 +130,8 @@ impl Request {
 
     /// Sets a JSON body with the media type the Python client uses.
     pub fn json(self, value: &Value) -> Self {
-        self.header("content-type", "application/json; charset=utf-8").body(Body::Bytes(value.to_string().into()))
+        self.header("content-type", "application/json; charset=utf-8")
+            .body(Body::Bytes(value.to_string().into()))
     }
 
     /// Overrides the time-out of [`Options`] for this request.
@@ -184,7 +185,9 @@ impl Endpoint {
         for (name, value) in &options.headers {
             let name = HeaderName::try_from(name.as_str());
             let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) else {
-                return Err(Error::Usage(format!("bad extra header for {address} in the configuration")));
+                return Err(Error::Usage(format!(
+                    "bad extra header for {address} in the configuration"
+                )));
             };
             headers.insert(name, value);
         }
@@ -212,7 +215,11 @@ impl Endpoint {
     /// Sends a request. Error statuses become [`Error::Status`]; a broken connection is retried once if the server
     /// cannot have acted on the request or the request is idempotent.
     pub async fn send(&self, request: Request) -> Result<Response> {
-        let again = self.0.options.retry_after.and_then(|pause| Some((pause, request.try_clone()?)));
+        let again = self
+            .0
+            .options
+            .retry_after
+            .and_then(|pause| Some((pause, request.try_clone()?)));
         let idempotent = request.is_idempotent();
         match self.send_once(request).await {
             Err(Error::Unreachable { before_sending, .. }) if (before_sending || idempotent) && again.is_some() => {
@@ -237,7 +244,10 @@ impl Endpoint {
         let source_failure = Arc::new(Mutex::new(None::<String>));
         let mut headers = self.0.headers.clone();
         headers.extend(request.headers);
-        let mut builder = self.http(&url)?.request(request.method.clone(), url.clone()).headers(headers.clone());
+        let mut builder = self
+            .http(&url)?
+            .request(request.method.clone(), url.clone())
+            .headers(headers.clone());
         builder = match request.body {
             Body::Empty if request.method == Method::GET => builder,
             // A PUT or POST without body says so, for servers and proxies that insist on a length.
@@ -268,9 +278,14 @@ impl Endpoint {
         if response.status().is_redirection() && may_redirect {
             headers.remove(AUTHORIZATION);
             for _ in 0..MAX_REDIRECTS {
-                let Some(target) = redirect_target(&response, &url) else { break };
+                let Some(target) = redirect_target(&response, &url) else {
+                    break;
+                };
                 url = target;
-                let builder = self.http(&url)?.request(request.method.clone(), url.clone()).headers(headers.clone());
+                let builder = self
+                    .http(&url)?
+                    .request(request.method.clone(), url.clone())
+                    .headers(headers.clone());
                 response = self.exchange(builder, Some(timeout)).await?;
                 if !response.status().is_redirection() {
                     break;
@@ -278,14 +293,24 @@ impl Endpoint {
             }
         }
         let status = response.status();
-        let response = Response { inner: response, address: self.0.address.clone(), timeout };
+        let response = Response {
+            inner: response,
+            address: self.0.address.clone(),
+            timeout,
+        };
         if status.is_success() {
             return Ok(response);
         }
         if status.is_client_error() || status.is_server_error() {
-            return Err(Error::Status { status: status.as_u16(), message: response.message().await });
+            return Err(Error::Status {
+                status: status.as_u16(),
+                message: response.message().await,
+            });
         }
-        let to = response.header("location").map(|to| format!(" to {to}")).unwrap_or_default();
+        let to = response
+            .header("location")
+            .map(|to| format!(" to {to}"))
+            .unwrap_or_default();
         Err(response.bad(&format!("status {}{to}", status.as_u16())))
     }
 
@@ -358,19 +383,30 @@ impl Response {
             .headers()
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim() == "application/json"));
+            .is_some_and(|value| {
+                value
+                    .split(';')
+                    .next()
+                    .is_some_and(|kind| kind.trim() == "application/json")
+            });
         if !is_json {
             return Ok(Value::Null);
         }
         let address = self.address.clone();
         let body = self.collect(MAX_JSON).await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| Error::BadAnswer { address, reason: format!("invalid JSON ({error})") })
+        serde_json::from_slice(&body).map_err(|error| Error::BadAnswer {
+            address,
+            reason: format!("invalid JSON ({error})"),
+        })
     }
 
     /// The body piece by piece. Breaking off before the end is an error.
     pub fn stream(self) -> BoxStream<'static, Result<Bytes>> {
-        let Self { inner, address, timeout } = self;
+        let Self {
+            inner,
+            address,
+            timeout,
+        } = self;
         let pieces = inner.bytes_stream();
         futures::stream::unfold(Some((Box::pin(pieces), address)), move |state| async move {
             let (mut pieces, address) = state?;
@@ -380,7 +416,14 @@ impl Response {
                 Ok(Some(Err(error))) => Some((Err(transport_error(&address, &error)), None)),
                 Err(_) => {
                     let reason = format!("nothing received for {} seconds", timeout.as_secs());
-                    Some((Err(Error::Unreachable { address, reason, before_sending: false }), None))
+                    Some((
+                        Err(Error::Unreachable {
+                            address,
+                            reason,
+                            before_sending: false,
+                        }),
+                        None,
+                    ))
                 }
             }
         })
@@ -415,18 +458,29 @@ impl Response {
         }
         let text = String::from_utf8_lossy(&body);
         let text = text.trim_end();
-        if text.is_empty() { status.canonical_reason().unwrap_or("unknown error").to_owned() } else { text.to_owned() }
+        if text.is_empty() {
+            status.canonical_reason().unwrap_or("unknown error").to_owned()
+        } else {
+            text.to_owned()
+        }
     }
 
     fn bad(&self, reason: &str) -> Error {
-        Error::BadAnswer { address: self.address.clone(), reason: reason.to_owned() }
+        Error::BadAnswer {
+            address: self.address.clone(),
+            reason: reason.to_owned(),
+        }
     }
 }
 
 /// Percent-encodes a path inside a bundle: everything but unreserved characters and `/`.
 pub fn encode_path(path: &str) -> String {
-    const KEEP: &percent_encoding::AsciiSet =
-        &percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    const KEEP: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'/')
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
     percent_encoding::utf8_percent_encode(path, KEEP).to_string()
 }
 
@@ -478,21 +532,37 @@ mod tests {
 
     #[test]
     fn paths_are_encoded_except_slashes() {
-        for (path, encoded) in
-            [("a/b.txt", "a/b.txt"), ("a b?c#d%", "a%20b%3Fc%23d%25"), ("-é", "-%C3%A9"), ("a+b&c=d", "a%2Bb%26c%3Dd")]
-        {
+        for (path, encoded) in [
+            ("a/b.txt", "a/b.txt"),
+            ("a b?c#d%", "a%20b%3Fc%23d%25"),
+            ("-é", "-%C3%A9"),
+            ("a+b&c=d", "a%2Bb%26c%3Dd"),
+        ] {
             assert_eq!(encode_path(path), encoded);
         }
     }
 
     #[tokio::test]
     async fn a_refused_connection_names_address_and_cause() {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let options = Options { retry_after: None, ..Options::default() };
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let options = Options {
+            retry_after: None,
+            ..Options::default()
+        };
         let address = format!("http://127.0.0.1:{port}");
         let endpoint = Endpoint::new(&address, options).unwrap();
         let error = endpoint.send(Request::new(Method::GET, "user")).await.err().unwrap();
         assert_eq!(error.to_string(), format!("cannot reach {address}: Connection refused"));
-        assert!(matches!(error, Error::Unreachable { before_sending: true, .. }));
+        assert!(matches!(
+            error,
+            Error::Unreachable {
+                before_sending: true,
+                ..
+            }
+        ));
     }
 }

@@ -15,7 +15,9 @@ impl Client {
     /// Checks in; gives the messages for the worker, oldest first. `timeout` covers the server's wait for a message.
     pub async fn check_in(&self, worker_id: &str, report: &impl Serialize, timeout: Duration) -> Result<Vec<Value>> {
         let path = format!("workers/{}/checkin", encode_path(worker_id));
-        let request = Request::new(Method::POST, path).json(&to_json(report)?).timeout(timeout);
+        let request = Request::new(Method::POST, path)
+            .json(&to_json(report)?)
+            .timeout(timeout);
         match self.json(request).await? {
             Value::Array(messages) => Ok(messages.into_iter().filter(|message| !message.is_null()).collect()),
             Value::Null => Ok(Vec::new()),
@@ -37,14 +39,18 @@ impl Client {
     /// Answers a read request with a JSON message.
     pub async fn reply(&self, worker_id: &str, socket_id: i64, message: &impl Serialize) -> Result<()> {
         let path = format!("workers/{}/reply/{socket_id}", encode_path(worker_id));
-        self.send(Request::new(Method::POST, path).json(&to_json(message)?)).await.map(drop)
+        self.send(Request::new(Method::POST, path).json(&to_json(message)?))
+            .await
+            .map(drop)
     }
 
     /// Answers a read request with a JSON header and data.
     pub async fn reply_data(&self, worker_id: &str, socket_id: i64, header: &Value, body: Body) -> Result<()> {
         let path = format!("workers/{}/reply_data/{socket_id}", encode_path(worker_id));
         let query = Query::new().with("header_message", header.to_string());
-        self.send(Request::new(Method::POST, path).query(query).body(body)).await.map(drop)
+        self.send(Request::new(Method::POST, path).query(query).body(body))
+            .await
+            .map(drop)
     }
 }
 

@@ -28,8 +28,17 @@ fn arguments() -> Vec<Argument> {
             "worksheet",
         ])),
         Argument::positional("item_spec", Arity::AtLeastOne, "Texts, bundles or worksheets."),
-        Argument::option("dest_worksheet", "--dest-worksheet", Arity::One, "Worksheet to add to; default the current one."),
-        Argument::flag("copy_dependencies", "-d --copy-dependencies", "Copy the direct dependencies of bundles too."),
+        Argument::option(
+            "dest_worksheet",
+            "--dest-worksheet",
+            Arity::One,
+            "Worksheet to add to; default the current one.",
+        ),
+        Argument::flag(
+            "copy_dependencies",
+            "-d --copy-dependencies",
+            "Copy the direct dependencies of bundles too.",
+        ),
     ]
 }
 
@@ -37,14 +46,17 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let kind = parsed.text("item_type").unwrap_or_default();
     let with_dependencies = parsed.has("copy_dependencies");
     if with_dependencies && kind != "bundle" {
-        return Err(Error::usage("-d/--copy_dependencies can only be used when adding bundles."));
+        return Err(Error::usage(
+            "-d/--copy_dependencies can only be used when adding bundles.",
+        ));
     }
     let specs = parsed.list("item_spec");
     let destination = cli.worksheet(parsed.text("dest_worksheet")).await?;
     match kind {
         "text" => {
             if specs.len() > 1 && specs.last().is_some_and(|last| last == ".") {
-                cli.ui.notice("The last text, \".\", is added too; the destination is given by --dest-worksheet.");
+                cli.ui
+                    .notice("The last text, \".\", is added too; the destination is given by --dest-worksheet.");
             }
             let items = specs.iter().map(|text| text_item(text)).collect();
             append(&destination, items).await
@@ -70,12 +82,23 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
 }
 
 async fn add_bundle(cli: &mut Cli, spec: &str, destination: &Worksheet, with_dependencies: bool) -> Result<()> {
-    let current = if spec.contains("::") { destination.clone() } else { cli.current_worksheet().await? };
+    let current = if spec.contains("::") {
+        destination.clone()
+    } else {
+        cli.current_worksheet().await?
+    };
     let target = cli.target(spec, &current, true).await?;
     let mut uuids = Vec::new();
     if with_dependencies {
-        let info = target.client.fetch_one(&format!("bundles/{}", target.uuid), Query::new()).await?;
-        uuids.extend(dependencies_of(&info).iter().map(|dependency| field(dependency, "parent_uuid").to_owned()));
+        let info = target
+            .client
+            .fetch_one(&format!("bundles/{}", target.uuid), Query::new())
+            .await?;
+        uuids.extend(
+            dependencies_of(&info)
+                .iter()
+                .map(|dependency| field(dependency, "parent_uuid").to_owned()),
+        );
     }
     uuids.push(target.uuid);
     for uuid in uuids {
@@ -91,7 +114,10 @@ async fn add_bundle(cli: &mut Cli, spec: &str, destination: &Worksheet, with_dep
 
 /// Appends items, in order, with one request.
 pub async fn append(worksheet: &Worksheet, items: Vec<Value>) -> Result<()> {
-    let resources = items.into_iter().map(|item| item_resource(&worksheet.uuid, &item)).collect();
+    let resources = items
+        .into_iter()
+        .map(|item| item_resource(&worksheet.uuid, &item))
+        .collect();
     let query = Query::new().with("uuid", worksheet.uuid.clone());
     worksheet.client.create("worksheet-items", query, resources).await?;
     Ok(())

@@ -20,7 +20,11 @@ pub const COMMAND: Command = Command {
 fn arguments() -> Vec<Argument> {
     vec![
         Argument::positional("name", Arity::Optional, "Alias (e.g., main)."),
-        Argument::positional("instance", Arity::Optional, "Address the alias stands for (e.g., http://localhost)."),
+        Argument::positional(
+            "instance",
+            Arity::Optional,
+            "Address the alias stands for (e.g., http://localhost).",
+        ),
         Argument::flag("remove", "-r --remove", "Remove the alias."),
     ]
 }
@@ -34,9 +38,9 @@ fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
             }
             Ok(())
         }
-        (Some(name), _) if name.is_empty() || name.contains('/') => {
-            Err(Error::usage(format!("{name} cannot be an alias: it must be a word without slashes")))
-        }
+        (Some(name), _) if name.is_empty() || name.contains('/') => Err(Error::usage(format!(
+            "{name} cannot be an alias: it must be a word without slashes"
+        ))),
         (Some(name), _) if parsed.has("remove") => {
             if settings.remove(&format!("aliases/{name}"))? {
                 Ok(())

@@ -18,9 +18,17 @@ pub const COMMAND: Command = Command {
 
 fn arguments() -> Vec<Argument> {
     vec![
-        Argument::positional("target_spec", Arity::One, "[[<instance>::]<worksheet>//]<bundle>[/<path>]"),
-        Argument::option("head", "--head", Arity::One, "Only the first NUM lines.").kind(Kind::Int).metavar("NUM"),
-        Argument::option("tail", "-t --tail", Arity::One, "Only the last NUM lines.").kind(Kind::Int).metavar("NUM"),
+        Argument::positional(
+            "target_spec",
+            Arity::One,
+            "[[<instance>::]<worksheet>//]<bundle>[/<path>]",
+        ),
+        Argument::option("head", "--head", Arity::One, "Only the first NUM lines.")
+            .kind(Kind::Int)
+            .metavar("NUM"),
+        Argument::option("tail", "-t --tail", Arity::One, "Only the last NUM lines.")
+            .kind(Kind::Int)
+            .metavar("NUM"),
         Argument::worksheet(),
     ]
 }
@@ -32,9 +40,14 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     };
     let (head, tail) = (lines("head")?, lines("tail")?);
     let worksheet = cli.worksheet(parsed.text("worksheet_spec")).await?;
-    let target = cli.target(parsed.text("target_spec").unwrap_or_default(), &worksheet, true).await?;
+    let target = cli
+        .target(parsed.text("target_spec").unwrap_or_default(), &worksheet, true)
+        .await?;
     if contents::show(&mut cli.ui, &target.client, &target.uuid, &target.subpath, head, tail).await? {
         return Ok(());
     }
-    Err(Error::usage(format!("Target '{}' doesn't exist in bundle {}", target.subpath, target.uuid)))
+    Err(Error::usage(format!(
+        "Target '{}' doesn't exist in bundle {}",
+        target.subpath, target.uuid
+    )))
 }

@@ -28,8 +28,17 @@ pub const COMMAND: Command = Command {
 
 fn arguments() -> Vec<Argument> {
     vec![
-        Argument::positional("target_spec", Arity::One, "[[<instance>::]<worksheet>//]<bundle>[/<path>]"),
-        Argument::option("output_path", "-o --output-path", Arity::One, "Where to put it; default a name here."),
+        Argument::positional(
+            "target_spec",
+            Arity::One,
+            "[[<instance>::]<worksheet>//]<bundle>[/<path>]",
+        ),
+        Argument::option(
+            "output_path",
+            "-o --output-path",
+            Arity::One,
+            "Where to put it; default a name here.",
+        ),
         Argument::flag("force", "-f --force", "Replace what is there."),
         Argument::worksheet(),
     ]
@@ -37,9 +46,16 @@ fn arguments() -> Vec<Argument> {
 
 async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let worksheet = cli.worksheet(parsed.text("worksheet_spec")).await?;
-    let target = cli.target(parsed.text("target_spec").unwrap_or_default(), &worksheet, true).await?;
-    let bundle = target.client.fetch_one(&format!("bundles/{}", target.uuid), Query::new()).await?;
-    let name = fields::text(fields::metadata(&bundle, "name")).filter(|name| !name.is_empty()).unwrap_or("untitled");
+    let target = cli
+        .target(parsed.text("target_spec").unwrap_or_default(), &worksheet, true)
+        .await?;
+    let bundle = target
+        .client
+        .fetch_one(&format!("bundles/{}", target.uuid), Query::new())
+        .await?;
+    let name = fields::text(fields::metadata(&bundle, "name"))
+        .filter(|name| !name.is_empty())
+        .unwrap_or("untitled");
     let destination = match parsed.text("output_path") {
         Some(path) => path.to_owned(),
         None => default_name(&target.subpath, name).to_owned(),
@@ -47,7 +63,9 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let path = std::path::absolute(&destination).map_err(|_| Error::usage("the output path is empty"))?;
     let exists = fs::symlink_metadata(&path).is_ok();
     if exists && !parsed.has("force") {
-        return cli.ui.line(format!("Local file/directory '{destination}' already exists."));
+        return cli
+            .ui
+            .line(format!("Local file/directory '{destination}' already exists."));
     }
     let info = target.client.contents_info(&target.uuid, &target.subpath, 0).await?;
     match info.as_ref().and_then(|info| info.get("type")).and_then(Value::as_str) {
@@ -58,7 +76,12 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
             return Err(Error::not_found(message));
         }
     }
-    cli.ui.line(format!("Downloading {name}({})/{} => {}", target.uuid, target.subpath, path.display()))?;
+    cli.ui.line(format!(
+        "Downloading {name}({})/{} => {}",
+        target.uuid,
+        target.subpath,
+        path.display()
+    ))?;
     cli.ui.flush()?;
     let partial = Partial::beside(&path)?;
     fetch(cli, &target, &partial.0).await?;
@@ -72,24 +95,41 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
 fn default_name<'a>(subpath: &'a str, bundle: &'a str) -> &'a str {
     let last = subpath.trim_end_matches('/').rsplit('/').next().unwrap_or("");
     let usable = |name: &&str| !matches!(*name, "" | "." | "..") && !name.contains('/');
-    Some(last).filter(usable).or(Some(bundle).filter(usable)).unwrap_or("untitled")
+    Some(last)
+        .filter(usable)
+        .or(Some(bundle).filter(usable))
+        .unwrap_or("untitled")
 }
 
 /// Receives a file or unpacks a directory at `path`, which does not exist yet.
 async fn fetch(cli: &mut Cli, target: &Target, path: &Path) -> Result<()> {
-    let download = target.client.blob(&target.uuid, &target.subpath, &BlobOptions::default()).await?;
+    let download = target
+        .client
+        .blob(&target.uuid, &target.subpath, &BlobOptions::default())
+        .await?;
     let total = download.size.filter(|_| !download.is_directory);
     let progress = Progress::new("Received", total, cli.ui.is_watched());
     let counter = progress.clone();
-    let body = download.body.inspect_ok(move |piece| counter.add(piece.len() as u64)).boxed();
-    let received = if download.is_directory { unpack_to(body, path).await } else { write_to(body, path).await };
+    let body = download
+        .body
+        .inspect_ok(move |piece| counter.add(piece.len() as u64))
+        .boxed();
+    let received = if download.is_directory {
+        unpack_to(body, path).await
+    } else {
+        write_to(body, path).await
+    };
     cli.ui.notice_part(&progress.finish());
     received
 }
 
 async fn write_to(mut body: ByteStream, path: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::other(format!("cannot write {}: {error}", path.display()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(failed)?;
     while let Some(piece) = body.try_next().await? {
         file.write_all(&piece).map_err(failed)?;
     }
@@ -116,7 +156,11 @@ async fn unpack_to(body: ByteStream, path: &Path) -> Result<()> {
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if fs::symlink_metadata(path)?.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
 }
 
 /// A path for incomplete data, removed when this is dropped.

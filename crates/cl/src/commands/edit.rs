@@ -33,7 +33,12 @@ fn arguments() -> Vec<Argument> {
         Argument::flag("unfreeze", "--unfreeze", "Unfreeze the bundle."),
         Argument::flag("anonymous", "--anonymous", "Hide the owner."),
         Argument::flag("not_anonymous", "--not-anonymous", "Show the owner."),
-        Argument::option("field", "-f --field", Arity::Exactly(2), "Set any metadata field: <field> <value>."),
+        Argument::option(
+            "field",
+            "-f --field",
+            Arity::Exactly(2),
+            "Set any metadata field: <field> <value>.",
+        ),
         Argument::worksheet(),
     ]
 }
@@ -56,7 +61,9 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         attributes.insert("is_anonymous".to_owned(), Value::from(!parsed.has("not_anonymous")));
     }
     let asked = !attributes.is_empty()
-        || ["name", "tags", "description", "field"].iter().any(|option| parsed.has(option));
+        || ["name", "tags", "description", "field"]
+            .iter()
+            .any(|option| parsed.has(option));
     let (metadata, edited) = if asked {
         (metadata, None)
     } else {
@@ -69,7 +76,10 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     if attributes.is_empty() {
         return Ok(());
     }
-    attributes.insert("bundle_type".to_owned(), bundle.get("bundle_type").cloned().unwrap_or(Value::Null));
+    attributes.insert(
+        "bundle_type".to_owned(),
+        bundle.get("bundle_type").cloned().unwrap_or(Value::Null),
+    );
     let change = resource("bundles", Some(&uuid), Value::Object(attributes), json!({}));
     match (client.update("bundles", Query::new(), vec![change]).await, edited) {
         (Ok(_), _) => cli.ui.line(format!("Saved metadata for bundle {uuid}.")),

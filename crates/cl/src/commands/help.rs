@@ -20,7 +20,11 @@ fn arguments() -> Vec<Argument> {
     vec![
         Argument::positional("command", Arity::Optional, "Command to explain."),
         Argument::flag("verbose", "-v --verbose", "Show all commands with their arguments."),
-        Argument::flag("markdown", "-m --markdown", "Format the verbose list for the reference page."),
+        Argument::flag(
+            "markdown",
+            "-m --markdown",
+            "Format the verbose list for the reference page.",
+        ),
     ]
 }
 
@@ -28,8 +32,11 @@ fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     match parsed.text("command") {
         Some(name) => {
             cli.ui.line(version())?;
-            let Some(command) = find(name) else { return unknown_command(cli, name) };
-            cli.ui.text(help_text(command.name, command.summary, &(command.arguments)()))
+            let Some(command) = find(name) else {
+                return unknown_command(cli, name);
+            };
+            cli.ui
+                .text(help_text(command.name, command.summary, &(command.arguments)()))
         }
         None if parsed.has("verbose") || parsed.has("markdown") => details(&mut cli.ui, parsed.has("markdown")),
         None => overview(&mut cli.ui),
@@ -72,7 +79,14 @@ fn details(ui: &mut Ui, markdown: bool) -> Result<()> {
                 .iter()
                 .filter(|argument| !argument.hidden)
                 .map(|argument| {
-                    (if argument.is_positional() { argument.value_name() } else { argument.flags.join(", ") }, argument)
+                    (
+                        if argument.is_positional() {
+                            argument.value_name()
+                        } else {
+                            argument.flags.join(", ")
+                        },
+                        argument,
+                    )
                 })
                 .collect();
             let width = shown.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);

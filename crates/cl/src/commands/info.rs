@@ -28,9 +28,18 @@ pub const COMMAND: Command = Command {
 fn arguments() -> Vec<Argument> {
     vec![
         Argument::positional("bundle_spec", Arity::AtLeastOne, "Bundles to show."),
-        Argument::option("field", "-f --field", Arity::One, "Only these fields, separated by commas, one line per bundle."),
+        Argument::option(
+            "field",
+            "-f --field",
+            Arity::One,
+            "Only these fields, separated by commas, one line per bundle.",
+        ),
         Argument::flag("raw", "-r --raw", "Show all fields, unformatted."),
-        Argument::flag("verbose", "-v --verbose", "Also show children, worksheets, permissions and contents."),
+        Argument::flag(
+            "verbose",
+            "-v --verbose",
+            "Also show children, worksheets, permissions and contents.",
+        ),
         Argument::worksheet(),
     ]
 }
@@ -45,13 +54,26 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let bundles = worksheet.client.fetch_list("bundles", query).await?;
     match parsed.text("field") {
         Some(list) => print_fields(cli, &worksheet.client, &bundles, list).await,
-        None => show(cli, &worksheet.client, &bundles, parsed.has("raw"), parsed.has("verbose")).await,
+        None => {
+            show(
+                cli,
+                &worksheet.client,
+                &bundles,
+                parsed.has("raw"),
+                parsed.has("verbose"),
+            )
+            .await
+        }
     }
 }
 
 /// What to include of bundles that are shown.
 pub fn include(verbose: bool) -> &'static [&'static str] {
-    if verbose { &["owner", "children", "group_permissions", "host_worksheets"] } else { &["owner"] }
+    if verbose {
+        &["owner", "children", "group_permissions", "host_worksheets"]
+    } else {
+        &["owner"]
+    }
 }
 
 async fn print_fields(cli: &mut Cli, client: &Client, bundles: &[Object], list: &str) -> Result<()> {
@@ -74,7 +96,11 @@ async fn print_fields(cli: &mut Cli, client: &Client, bundles: &[Object], list: 
     for bundle in bundles {
         let values = names.iter().map(|name| {
             if name.starts_with('/') {
-                from_files.next().filter(|value| !value.is_null()).map(|value| display(&value)).unwrap_or_default()
+                from_files
+                    .next()
+                    .filter(|value| !value.is_null())
+                    .map(|value| display(&value))
+                    .unwrap_or_default()
             } else {
                 display(&fields::generalised(bundle, name))
             }
@@ -96,7 +122,12 @@ pub async fn show(cli: &mut Cli, client: &Client, bundles: &[Object], raw: bool,
         }
         let uuid = uuid_of(client, bundle)?;
         let (names, list) = stores(client, bundle, &uuid).await?;
-        let options = info::Options { raw, is_root, stores: (&names, &list), zone: &zone };
+        let options = info::Options {
+            raw,
+            is_root,
+            stores: (&names, &list),
+            zone: &zone,
+        };
         cli.ui.text(info::full(bundle, &options))?;
         if verbose {
             cli.ui.text(info::relations(bundle, client.address()))?;
@@ -111,23 +142,36 @@ async fn stores(client: &Client, bundle: &Object, uuid: &str) -> Result<(Vec<Str
     if fields::field(bundle, "bundle_type") == "private" {
         return Ok((Vec::new(), Value::Null));
     }
-    let list = match client.fetch_list(&format!("bundles/{uuid}/locations/"), Query::new()).await {
+    let list = match client
+        .fetch_list(&format!("bundles/{uuid}/locations/"), Query::new())
+        .await
+    {
         Ok(list) => list,
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let names = list.iter().filter_map(|location| fields::text(location.get("name")).map(str::to_owned)).collect();
+    let names = list
+        .iter()
+        .filter_map(|location| fields::text(location.get("name")).map(str::to_owned))
+        .collect();
     Ok((names, Value::from(list)))
 }
 
 async fn previews(cli: &mut Cli, client: &Client, uuid: &str) -> Result<()> {
     cli.ui.line("=== contents preview ===")?;
     preview(cli, client, uuid, "").await?;
-    let Some(info) = contents::info(client, uuid, "").await? else { return Ok(()) };
+    let Some(info) = contents::info(client, uuid, "").await? else {
+        return Ok(());
+    };
     if info.target_type != TargetType::Directory {
         return Ok(());
     }
-    for entry in info.contents.iter().flatten().filter(|entry| matches!(entry.name.as_str(), "stdout" | "stderr")) {
+    for entry in info
+        .contents
+        .iter()
+        .flatten()
+        .filter(|entry| matches!(entry.name.as_str(), "stdout" | "stderr"))
+    {
         cli.ui.line(format!("=== {} preview ===", entry.name))?;
         preview(cli, client, uuid, &entry.name).await?;
     }

@@ -10,7 +10,13 @@ pub const COMMAND: Command = Command {
     aliases: &[],
     group: Group::Other,
     summary: "Forget the credentials of an instance.",
-    arguments: || vec![Argument::positional("alias", Arity::Optional, "Alias or address; default the current one.")],
+    arguments: || {
+        vec![Argument::positional(
+            "alias",
+            Arity::Optional,
+            "Alias or address; default the current one.",
+        )]
+    },
     run: |cli, parsed| Box::pin(async move { run(cli, parsed) }),
     passes_on: false,
 };

@@ -31,8 +31,17 @@ fn arguments() -> Vec<Argument> {
 async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let worksheet = cli.worksheet(parsed.text("worksheet_spec")).await?;
     let path = format!("worksheets/{}", worksheet.uuid);
-    let include = ["owner", "group_permissions", "items", "items.bundle", "items.bundle.owner"];
-    let sheet = worksheet.client.fetch_one(&path, Query::new().include(&include)).await?;
+    let include = [
+        "owner",
+        "group_permissions",
+        "items",
+        "items.bundle",
+        "items.bundle.owner",
+    ];
+    let sheet = worksheet
+        .client
+        .fetch_one(&path, Query::new().include(&include))
+        .await?;
     let listed: Vec<Object> = fields::related(&sheet, "items")
         .into_iter()
         .filter(|item| fields::field(item, "type") == "bundle")

@@ -25,7 +25,11 @@ pub const COMMAND: Command = Command {
 
 fn arguments() -> Vec<Argument> {
     let mut arguments = vec![
-        Argument::positional("target_spec", Arity::AtLeastOne, "[<key>:][<worksheet>//]<bundle>[/<path>]"),
+        Argument::positional(
+            "target_spec",
+            Arity::AtLeastOne,
+            "[<key>:][<worksheet>//]<bundle>[/<path>]",
+        ),
         Argument::worksheet(),
     ];
     arguments.extend(bundle_metadata::arguments(BundleType::Make));
@@ -42,7 +46,11 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         metadata = bundle_metadata::edit(BundleType::Make, metadata, &cli.environment)?;
     }
     let mut query = Query::new().with("worksheet", worksheet.uuid.clone());
-    if let Some(store) = metadata.get("store").and_then(Value::as_str).filter(|store| !store.is_empty()) {
+    if let Some(store) = metadata
+        .get("store")
+        .and_then(Value::as_str)
+        .filter(|store| !store.is_empty())
+    {
         let uuid = store_uuid(&worksheet.client, store).await?;
         // The 1.7 server reads the first of these, its client sends the second.
         query = query.with("bundle_store", uuid.clone()).with("bundle_store_uuid", uuid);

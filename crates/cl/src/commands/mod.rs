@@ -70,8 +70,14 @@ pub enum Group {
 
 impl Group {
     /// All groups, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Bundles, Self::Worksheets, Self::Permissions, Self::Users, Self::Server, Self::Other];
+    pub const ALL: [Self; 6] = [
+        Self::Bundles,
+        Self::Worksheets,
+        Self::Permissions,
+        Self::Users,
+        Self::Server,
+        Self::Other,
+    ];
 
     /// Heading in `help`.
     pub const fn heading(self) -> &'static str {
@@ -117,7 +123,10 @@ pub static COMMANDS: &[Command] = &[
 
 /// Commands of earlier versions that people still type, and what to type now.
 const FORMER: &[(&str, &str)] = &[
-    ("cp", "cl add bundle <bundle> --dest-worksheet <instance>::<worksheet> [-d]"),
+    (
+        "cp",
+        "cl add bundle <bundle> --dest-worksheet <instance>::<worksheet> [-d]",
+    ),
     ("wcp", "cl wadd <source> <destination>"),
     ("worker", "cl-worker"),
     ("work-manager", "cl-worker"),
@@ -127,13 +136,17 @@ const FORMER: &[(&str, &str)] = &[
 
 /// The command of a name or alias.
 pub fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name || command.aliases.contains(&name))
+    COMMANDS
+        .iter()
+        .find(|command| command.name == name || command.aliases.contains(&name))
 }
 
 /// Executes a command line (without the program's name).
 pub async fn execute(cli: &mut Cli, arguments: Vec<String>) -> Result<()> {
     let arguments = join_after_dashes(arguments);
-    let Some((name, rest)) = arguments.split_first() else { return help::overview(&mut cli.ui) };
+    let Some((name, rest)) = arguments.split_first() else {
+        return help::overview(&mut cli.ui);
+    };
     match name.as_str() {
         "-v" | "--version" => return cli.ui.line(format!("CodaLab CLI version {CLIENT_VERSION}")),
         "-h" | "--help" => return help::overview(&mut cli.ui),
@@ -142,7 +155,9 @@ pub async fn execute(cli: &mut Cli, arguments: Vec<String>) -> Result<()> {
         }
         _ => {}
     }
-    let Some(command) = find(name) else { return unknown_command(cli, name) };
+    let Some(command) = find(name) else {
+        return unknown_command(cli, name);
+    };
     if command.passes_on {
         let parsed = Parsed::of_tokens("arguments", rest.to_vec());
         return (command.run)(cli, &parsed).await;
@@ -154,11 +169,17 @@ pub async fn execute(cli: &mut Cli, arguments: Vec<String>) -> Result<()> {
             (command.run)(cli, &parsed).await?;
             version::check(cli)
         }
-        Err(ParseError { message, of_program: true }) => {
+        Err(ParseError {
+            message,
+            of_program: true,
+        }) => {
             hint_about_options(cli, command, rest);
             program_error(cli, &message)
         }
-        Err(ParseError { message, of_program: false }) => {
+        Err(ParseError {
+            message,
+            of_program: false,
+        }) => {
             cli.ui.notice(usage_line(command.name, &definition));
             cli.ui.notice(format!("cl {}: error: {message}", command.name));
             Err(Error::Exit(2))
@@ -177,10 +198,18 @@ pub fn unknown_command(cli: &mut Cli, name: &str) -> Result<()> {
     if let Some((_, now)) = FORMER.iter().find(|(former, _)| *former == name) {
         cli.ui.notice(format!("cl {name} is now: {now}"));
     }
-    let names = COMMANDS.iter().flat_map(|command| [command.name].into_iter().chain(command.aliases.iter().copied()));
+    let names = COMMANDS
+        .iter()
+        .flat_map(|command| [command.name].into_iter().chain(command.aliases.iter().copied()));
     let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
     let shown = domain::literal::repr(&serde_json::Value::from(name));
-    program_error(cli, &format!("argument command: invalid choice: {shown} (choose from {})", names.join(", ")))
+    program_error(
+        cli,
+        &format!(
+            "argument command: invalid choice: {shown} (choose from {})",
+            names.join(", ")
+        ),
+    )
 }
 
 /// Says what to type instead of options of earlier versions.
@@ -209,7 +238,12 @@ mod tests {
             let mut flags = HashSet::new();
             let mut dests = HashSet::new();
             for argument in (command.arguments)() {
-                assert!(dests.insert(argument.dest.clone()), "{} {}", command.name, argument.dest);
+                assert!(
+                    dests.insert(argument.dest.clone()),
+                    "{} {}",
+                    command.name,
+                    argument.dest
+                );
                 for flag in argument.flags {
                     assert!(flag != "-h" && flags.insert(flag.clone()), "{} {flag}", command.name);
                 }
@@ -219,8 +253,10 @@ mod tests {
 
     #[test]
     fn usage_lines_of_all_commands() {
-        let lines: Vec<String> =
-            COMMANDS.iter().map(|command| usage_line(command.name, &(command.arguments)())).collect();
+        let lines: Vec<String> = COMMANDS
+            .iter()
+            .map(|command| usage_line(command.name, &(command.arguments)()))
+            .collect();
         insta::assert_snapshot!(lines.join("\n"));
     }
 }

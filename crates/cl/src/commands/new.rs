@@ -20,7 +20,11 @@ pub const COMMAND: Command = Command {
 
 fn arguments() -> Vec<Argument> {
     vec![
-        Argument::positional("name", Arity::One, "Name of the worksheet; letters, digits, _, . and -."),
+        Argument::positional(
+            "name",
+            Arity::One,
+            "Name of the worksheet; letters, digits, _, . and -.",
+        ),
         Argument::worksheet(),
     ]
 }

@@ -37,21 +37,32 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let path = format!("worksheets/{}", worksheet.uuid);
     if parsed.has("raw") {
         let include = ["items", "items.bundle", "items.subworksheet"];
-        let sheet = worksheet.client.fetch_one(&path, Query::new().include(&include)).await?;
+        let sheet = worksheet
+            .client
+            .fetch_one(&path, Query::new().include(&include))
+            .await?;
         for line in source::lines(&fields::related(&sheet, "items")) {
             cli.ui.line(line)?;
         }
         return Ok(());
     }
     let include = ["owner", "group_permissions"];
-    let sheet = worksheet.client.fetch_one(&path, Query::new().include(&include)).await?;
+    let sheet = worksheet
+        .client
+        .fetch_one(&path, Query::new().include(&include))
+        .await?;
     cli.ui.text(worksheets::header(worksheet.client.address(), &sheet))?;
-    let interpreted =
-        worksheet.client.get_json(&format!("interpret/worksheet/{}", worksheet.uuid), Query::new()).await?;
+    let interpreted = worksheet
+        .client
+        .get_json(&format!("interpret/worksheet/{}", worksheet.uuid), Query::new())
+        .await?;
     if let Some(error) = fields::text(interpreted.get("error")) {
         return Err(Error::usage(error));
     }
-    let blocks = interpreted.get("blocks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let blocks = interpreted
+        .get("blocks")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
     for block in blocks.iter().filter_map(Value::as_object) {
         cli.ui.line("")?;
         print_block(cli, &worksheet, block).await?;
@@ -68,7 +79,9 @@ async fn print_block(cli: &mut Cli, worksheet: &Worksheet, block: &Object) -> Re
         "image_block" => cli.ui.line("[Image]"),
         "graph_block" => cli.ui.line("[Graph]"),
         "schema_block" => cli.ui.line("[SchemaBlock]"),
-        "placeholder_block" => cli.ui.line(format!("[Placeholder] {}", fields::field(block, "directive"))),
+        "placeholder_block" => cli
+            .ui
+            .line(format!("[Placeholder] {}", fields::field(block, "directive"))),
         "subworksheets_block" => {
             for sheet in fields::related(block, "subworksheet_infos") {
                 let address = worksheet.client.address();
@@ -91,7 +104,9 @@ async fn print_rows(cli: &mut Cli, client: &Client, block: &Object, with_header:
     // Cells that are still references to files are filled in by the server.
     if has_open_cells(&rows) {
         let body = json!({"contents": rows});
-        let mut answer = client.post_json("interpret/genpath-table-contents", Query::new(), &body).await?;
+        let mut answer = client
+            .post_json("interpret/genpath-table-contents", Query::new(), &body)
+            .await?;
         rows = answer.get_mut("contents").map(Value::take).unwrap_or_default();
     }
     let mut table = Table::new(header.iter().copied()).indent(2);
@@ -110,11 +125,18 @@ async fn print_rows(cli: &mut Cli, client: &Client, block: &Object, with_header:
 
 fn has_open_cells(rows: &Value) -> bool {
     let open = |cell: &Value| matches!(cell.as_array().map(Vec::as_slice), Some([Value::String(_), Value::String(path), _]) if path.starts_with('/'));
-    rows.as_array().into_iter().flatten().filter_map(Value::as_object).any(|row| row.values().any(open))
+    rows.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object)
+        .any(|row| row.values().any(open))
 }
 
 async fn print_contents(cli: &mut Cli, client: &Client, block: &Object) -> Result<()> {
-    let first = block.get("bundles_spec").and_then(|spec| spec.get("bundle_infos")).and_then(|infos| infos.get(0));
+    let first = block
+        .get("bundles_spec")
+        .and_then(|spec| spec.get("bundle_infos"))
+        .and_then(|infos| infos.get(0));
     let uuid = fields::text(first.and_then(|info| info.get("uuid"))).unwrap_or_default();
     let path = fields::field(block, "target_genpath").trim_start_matches('/');
     let lines = match block.get("max_lines") {

@@ -22,9 +22,21 @@ pub const COMMAND: Command = Command {
 fn arguments() -> Vec<Argument> {
     vec![
         Argument::positional("bundle_spec", Arity::Any, "Bundles to delete."),
-        Argument::flag("force", "--force", "Delete although other bundles depend on them, or other worksheets show them."),
-        Argument::flag("recursive", "-r --recursive", "Delete all bundles that depend on them as well."),
-        Argument::flag("data_only", "-d --data-only", "Delete the contents and keep the metadata."),
+        Argument::flag(
+            "force",
+            "--force",
+            "Delete although other bundles depend on them, or other worksheets show them.",
+        ),
+        Argument::flag(
+            "recursive",
+            "-r --recursive",
+            "Delete all bundles that depend on them as well.",
+        ),
+        Argument::flag(
+            "data_only",
+            "-d --data-only",
+            "Delete the contents and keep the metadata.",
+        ),
         Argument::flag("dry_run", "-i --dry-run", "Only show what would be deleted."),
         Argument::worksheet(),
     ]
@@ -54,11 +66,17 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         }
         return Ok(());
     }
-    cli.ui.line("Dry run, nothing was deleted. These bundles would be deleted for good:")?;
+    cli.ui
+        .line("Dry run, nothing was deleted. These bundles would be deleted for good:")?;
     let found = match ids.is_empty() {
         true => Vec::new(),
-        false => client.fetch_list("bundles", Query::new().include(&["owner"]).with_all("specs", ids)).await?,
+        false => {
+            client
+                .fetch_list("bundles", Query::new().include(&["owner"]).with_all("specs", ids))
+                .await?
+        }
     };
     let zone = cli.zone();
-    cli.ui.text(bundles::table(&found, DEFAULT_FIELDS, false, &zone).render())
+    cli.ui
+        .text(bundles::table(&found, DEFAULT_FIELDS, false, &zone).render())
 }

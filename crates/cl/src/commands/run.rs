@@ -32,7 +32,12 @@ fn arguments() -> Vec<Argument> {
         Argument::positional("target_spec", Arity::Any, "[<key>:][<worksheet>//]<bundle>[/<path>]"),
         Argument::positional("command", Arity::One, "Command to run."),
         Argument::worksheet(),
-        Argument::option("after_sort_key", "-a --after_sort_key", Arity::One, "Insert after this item of the worksheet."),
+        Argument::option(
+            "after_sort_key",
+            "-a --after_sort_key",
+            Arity::One,
+            "Insert after this item of the worksheet.",
+        ),
         Argument::flag("memoize", "-m --memoize", "If there is an equal run already, use it."),
         Argument::flag("wait", "-W --wait", "Wait until it is finished, then print info."),
         Argument::flag("tail", "-t --tail", "Wait until it is finished, printing its output."),
@@ -85,7 +90,12 @@ async fn finish(cli: &mut Cli, client: &Client, uuid: &str, parsed: &Parsed) -> 
     }
     if tail {
         let paths = vec!["stdout".to_owned(), "stderr".to_owned()];
-        let files = Files { paths, optional: true, start: Start::Beginning, uuid };
+        let files = Files {
+            paths,
+            optional: true,
+            start: Start::Beginning,
+            uuid,
+        };
         last = Some(following::follow(cli, client, files).await?);
         if verbose {
             show(cli, client, uuid, verbose).await?;
@@ -110,7 +120,9 @@ async fn equal_run(client: &Client, command: &str, dependencies: &[Value]) -> Re
         .iter()
         .map(|entry| json!({"child_path": entry["child_path"], "parent_uuid": entry["parent_uuid"]}))
         .collect();
-    let query = Query::new().with("command", command).with("dependencies", Value::from(pairs).to_string());
+    let query = Query::new()
+        .with("command", command)
+        .with("dependencies", Value::from(pairs).to_string());
     let found = client.fetch_list("bundles", query).await?;
     let last = found.iter().rev().find(|bundle| is_reusable(bundle, dependencies));
     Ok(last.map(|bundle| field(bundle, "uuid").to_owned()))
@@ -124,8 +136,14 @@ fn is_reusable(bundle: &Object, dependencies: &[Value]) -> bool {
         list
     };
     let keys = ["child_path", "parent_uuid", "parent_path"];
-    let wanted = dependencies.iter().map(|entry| keys.map(|key| entry[key].as_str().unwrap_or(""))).collect();
-    let has = dependencies_of(bundle).iter().map(|entry| keys.map(|key| field(entry, key))).collect();
+    let wanted = dependencies
+        .iter()
+        .map(|entry| keys.map(|key| entry[key].as_str().unwrap_or("")))
+        .collect();
+    let has = dependencies_of(bundle)
+        .iter()
+        .map(|entry| keys.map(|key| field(entry, key)))
+        .collect();
     !matches!(field(bundle, "state"), "failed" | "killed") && triples(wanted) == triples(has)
 }
 
@@ -147,9 +165,13 @@ mod tests {
             json!({"child_path": "a", "parent_uuid": "0x2", "parent_path": "x"}),
             json!({"child_path": "b", "parent_uuid": "0x3", "parent_path": ""}),
         ];
-        for (state, path, reusable) in
-            [("ready", "x", true), ("running", "x", true), ("failed", "x", false), ("killed", "x", false), ("ready", "y", false)]
-        {
+        for (state, path, reusable) in [
+            ("ready", "x", true),
+            ("running", "x", true),
+            ("failed", "x", false),
+            ("killed", "x", false),
+            ("ready", "y", false),
+        ] {
             assert_eq!(is_reusable(&bundle(state, path), &wanted), reusable, "{state} {path}");
         }
     }

@@ -63,8 +63,10 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         notice_limit(cli, found.len(), keywords);
     }
     if parsed.has("append") && !found.is_empty() {
-        let items: Vec<Value> =
-            found.iter().map(|bundle| json!({"type": "bundle", "bundle": fields::field(bundle, "uuid")})).collect();
+        let items: Vec<Value> = found
+            .iter()
+            .map(|bundle| json!({"type": "bundle", "bundle": fields::field(bundle, "uuid")}))
+            .collect();
         add::append(&worksheet, items).await?;
         let path = format!("worksheets/{}", worksheet.uuid);
         let sheet = client.fetch_one(&path, Query::new()).await?;
@@ -77,6 +79,7 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
 /// Says that a search without limit of its own was cut at the server's default.
 pub fn notice_limit(cli: &mut Cli, rows: usize, keywords: &[String]) {
     if rows == 10 && !keywords.iter().any(|keyword| keyword.starts_with(".limit=")) {
-        cli.ui.notice("Only 10 results are shown. Use .limit=<n> to see the first n results.");
+        cli.ui
+            .notice("Only 10 results are shown. Use .limit=<n> to see the first n results.");
     }
 }

@@ -23,10 +23,16 @@ pub const COMMAND: Command = Command {
 
 fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     cli.ui.flush()?;
-    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(PROGRAM)).filter(|path| path.is_file());
+    let beside = std::env::current_exe()
+        .ok()
+        .map(|program| program.with_file_name(PROGRAM))
+        .filter(|path| path.is_file());
     let program = beside.unwrap_or_else(|| PROGRAM.into());
     // Returns only if the program could not be started.
-    let error = std::process::Command::new(&program).arg("server").args(parsed.list("arguments")).exec();
+    let error = std::process::Command::new(&program)
+        .arg("server")
+        .args(parsed.list("arguments"))
+        .exec();
     Err(Error::other(format!(
         "cannot start {} ({error}); cl server needs {PROGRAM} installed beside cl or in the PATH",
         program.display()

@@ -28,13 +28,19 @@ async fn run(cli: &mut Cli, _parsed: &Parsed) -> Result<()> {
     ui.line(format!("codalab_home: {}", cli.home.dir.display()))?;
     ui.line(format!("session: {name}"))?;
     ui.line(format!("client_version: {CLIENT_VERSION}"))?;
-    ui.line(format!("server_version: {}", client.server_version().unwrap_or_else(|| "unknown".to_owned())))?;
+    ui.line(format!(
+        "server_version: {}",
+        client.server_version().unwrap_or_else(|| "unknown".to_owned())
+    ))?;
     ui.line(format!("address: {}", session.address))?;
     if let Some(username) = username {
         ui.line(format!("username: {username}"))?;
     }
-    let reference =
-        fields::worksheet(&session.address, fields::field(&worksheet, "uuid"), fields::field(&worksheet, "name"));
+    let reference = fields::worksheet(
+        &session.address,
+        fields::field(&worksheet, "uuid"),
+        fields::field(&worksheet, "name"),
+    );
     ui.line(format!("current_worksheet: {reference}"))?;
     ui.line(format!("user: {}", fields::user(Some(&user.into()))))
 }

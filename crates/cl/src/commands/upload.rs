@@ -33,16 +33,43 @@ pub const COMMAND: Command = Command {
 
 fn arguments() -> Vec<Argument> {
     let mut arguments = vec![
-        Argument::positional("path", Arity::Any, "Files and directories, or one URL; - is standard input."),
-        Argument::option("contents", "-c --contents", Arity::One, "Text that becomes the contents."),
+        Argument::positional(
+            "path",
+            Arity::Any,
+            "Files and directories, or one URL; - is standard input.",
+        ),
+        Argument::option(
+            "contents",
+            "-c --contents",
+            Arity::One,
+            "Text that becomes the contents.",
+        ),
         Argument::flag("follow_symlinks", "-L --follow-symlinks", "Upload what links point to."),
-        Argument::option("exclude_patterns", "-x --exclude-patterns", Arity::Any, "Leave out files that match."),
-        Argument::option("ignore", "-i --ignore", Arity::One, "Name of files with patterns to leave out."),
+        Argument::option(
+            "exclude_patterns",
+            "-x --exclude-patterns",
+            Arity::Any,
+            "Leave out files that match.",
+        ),
+        Argument::option(
+            "ignore",
+            "-i --ignore",
+            Arity::One,
+            "Name of files with patterns to leave out.",
+        ),
         Argument::flag("git", "-g --git", "The URL is a git repository to clone."),
         Argument::flag("pack", "-p --pack", "Store archives as they are."),
-        Argument::flag("force_compression", "-z --force-compression", "Compress a single file on the way."),
+        Argument::flag(
+            "force_compression",
+            "-z --force-compression",
+            "Compress a single file on the way.",
+        ),
         Argument::flag("link", "-l --link", "Register the path, do not copy."),
-        Argument::flag("use_azure_blob_beta", "-a --use-azure-blob-beta", "Legacy storage switch."),
+        Argument::flag(
+            "use_azure_blob_beta",
+            "-a --use-azure-blob-beta",
+            "Legacy storage switch.",
+        ),
         Argument::worksheet(),
     ];
     arguments.extend(bundle_metadata::arguments(BundleType::Dataset));
@@ -97,7 +124,10 @@ async fn upload_text(cli: &mut Cli, parsed: &Parsed, text: &str) -> Result<()> {
     let options = options(parsed, &metadata, "contents".to_owned(), false);
     let worksheet = cli.worksheet(parsed.text("worksheet_spec")).await?;
     let uuid = create(&worksheet, metadata, false).await?;
-    worksheet.client.upload(&uuid, &options, Body::Bytes(text.to_owned().into())).await?;
+    worksheet
+        .client
+        .upload(&uuid, &options, Body::Bytes(text.to_owned().into()))
+        .await?;
     cli.ui.line(uuid)
 }
 
@@ -124,13 +154,18 @@ async fn upload_files(cli: &mut Cli, parsed: &Parsed, paths: &[String]) -> Resul
     let package = package(cli, parsed, paths)?;
     let worksheet = cli.worksheet(parsed.text("worksheet_spec")).await?;
     let store = store_of(&metadata);
-    let store = if store.is_empty() { None } else { Some(store_uuid(&worksheet.client, &store).await?) };
+    let store = if store.is_empty() {
+        None
+    } else {
+        Some(store_uuid(&worksheet.client, &store).await?)
+    };
     if let Some(size) = package.size.filter(|size| *size >= CHECK_QUOTA_FROM) {
         check_quota(&worksheet.client, size).await?;
     }
     cli.ui.notice("Preparing upload archive...");
     if let Some(ignore) = parsed.text("ignore") {
-        cli.ui.notice(format!("Excluding files and directories specified by {ignore}."));
+        cli.ui
+            .notice(format!("Excluding files and directories specified by {ignore}."));
     }
     if let Some(name) = metadata.get("name").and_then(Value::as_str)
         && !parsed.has("pack")
@@ -142,7 +177,11 @@ async fn upload_files(cli: &mut Cli, parsed: &Parsed, paths: &[String]) -> Resul
     let options = options(parsed, &metadata, package.filename.clone(), package.unpack);
     let uuid = create(&worksheet, metadata, true).await?;
     announce(&worksheet.client, &uuid, store.as_deref(), package.becomes_directory()).await?;
-    cli.ui.notice(format!("Uploading {} ({uuid}) to {}", package.filename, worksheet.client.address()));
+    cli.ui.notice(format!(
+        "Uploading {} ({uuid}) to {}",
+        package.filename,
+        worksheet.client.address()
+    ));
     let progress = Progress::new("Sent", package.size, cli.ui.is_watched());
     let sent = worksheet.client.upload(&uuid, &options, package.body(&progress)).await;
     cli.ui.notice_part(&progress.finish());
@@ -154,17 +193,24 @@ async fn upload_files(cli: &mut Cli, parsed: &Parsed, paths: &[String]) -> Resul
 fn package(cli: &Cli, parsed: &Parsed, paths: &[String]) -> Result<Package> {
     if paths.iter().any(|path| path == "-") {
         if paths.len() > 1 {
-            return Err(Error::usage("Standard input (-) cannot be uploaded together with other paths."));
+            return Err(Error::usage(
+                "Standard input (-) cannot be uploaded together with other paths.",
+            ));
         }
         return Ok(packing::stdin());
     }
     let current = current_dir()?;
     let home = cli.environment.get("HOME").map(PathBuf::from);
-    let paths: Vec<PathBuf> =
-        paths.iter().map(|path| packing::normalise(path, home.as_deref(), &current)).collect();
+    let paths: Vec<PathBuf> = paths
+        .iter()
+        .map(|path| packing::normalise(path, home.as_deref(), &current))
+        .collect();
     for path in &paths {
         if std::fs::symlink_metadata(path).is_err() {
-            return Err(Error::usage(format!("upload got non-existent path:: {}", path.display())));
+            return Err(Error::usage(format!(
+                "upload got non-existent path:: {}",
+                path.display()
+            )));
         }
     }
     let options = packing::Options {
@@ -183,7 +229,9 @@ async fn announce(client: &Client, uuid: &str, store: Option<&str>, is_directory
     let query = Query::new().flag("need_bypass", false).flag("is_dir", is_directory);
     let attributes = json!({"bundle_uuid": uuid, "bundle_store_uuid": store});
     let location = resource("bundle_locations", None, attributes, json!({}));
-    client.create(&format!("bundles/{uuid}/locations/"), query, vec![location]).await?;
+    client
+        .create(&format!("bundles/{uuid}/locations/"), query, vec![location])
+        .await?;
     Ok(())
 }
 
@@ -240,20 +288,32 @@ pub fn created_uuid(client: &Client, created: &[Object]) -> Result<String> {
         [bundle] => uuid_of(client, bundle),
         other => {
             let reason = format!("{} bundles created instead of one", other.len());
-            Err(client::Error::BadAnswer { address: client.address().to_owned(), reason }.into())
+            Err(client::Error::BadAnswer {
+                address: client.address().to_owned(),
+                reason,
+            }
+            .into())
         }
     }
 }
 
 /// The uuid of the bundle store of a name.
 pub async fn store_uuid(client: &Client, name: &str) -> Result<String> {
-    let query = Query::new().include(&["uuid", "storage_type", "url"]).with("name", name);
+    let query = Query::new()
+        .include(&["uuid", "storage_type", "url"])
+        .with("name", name);
     let store = client.fetch_one("bundle_stores", query).await?;
-    Ok(fields::text(store.get("uuid")).unwrap_or_else(|| fields::field(&store, "id")).to_owned())
+    Ok(fields::text(store.get("uuid"))
+        .unwrap_or_else(|| fields::field(&store, "id"))
+        .to_owned())
 }
 
 fn store_of(metadata: &Map<String, Value>) -> String {
-    metadata.get("store").and_then(Value::as_str).unwrap_or_default().to_owned()
+    metadata
+        .get("store")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn inferred_name(paths: &[String]) -> String {
@@ -269,7 +329,9 @@ fn inferred_name(paths: &[String]) -> String {
 }
 
 fn is_url(path: &str) -> bool {
-    ["http://", "https://", "ftp://"].iter().any(|scheme| path.starts_with(scheme))
+    ["http://", "https://", "ftp://"]
+        .iter()
+        .any(|scheme| path.starts_with(scheme))
 }
 
 fn current_dir() -> Result<PathBuf> {

@@ -19,19 +19,38 @@ pub const COMMAND: Command = Command {
 
 fn arguments() -> Vec<Argument> {
     vec![
-        Argument::positional("target_spec", Arity::One, "[[<instance>::]<worksheet>//]<bundle>[/<path>]"),
-        Argument::flag("tail", "-t --tail", "Print what is appended to the file, or to stdout and stderr."),
+        Argument::positional(
+            "target_spec",
+            Arity::One,
+            "[[<instance>::]<worksheet>//]<bundle>[/<path>]",
+        ),
+        Argument::flag(
+            "tail",
+            "-t --tail",
+            "Print what is appended to the file, or to stdout and stderr.",
+        ),
         Argument::worksheet(),
     ]
 }
 
 async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let worksheet = cli.worksheet(parsed.text("worksheet_spec")).await?;
-    let target = cli.target(parsed.text("target_spec").unwrap_or_default(), &worksheet, true).await?;
+    let target = cli
+        .target(parsed.text("target_spec").unwrap_or_default(), &worksheet, true)
+        .await?;
     let bundle = if parsed.has("tail") {
         let optional = target.subpath.is_empty();
-        let paths = if optional { vec!["stdout".into(), "stderr".into()] } else { vec![target.subpath.clone()] };
-        let files = Files { paths, optional, start: Start::NearEnd, uuid: &target.uuid };
+        let paths = if optional {
+            vec!["stdout".into(), "stderr".into()]
+        } else {
+            vec![target.subpath.clone()]
+        };
+        let files = Files {
+            paths,
+            optional,
+            start: Start::NearEnd,
+            uuid: &target.uuid,
+        };
         following::follow(cli, &target.client, files).await?
     } else {
         following::wait(&target.client, &target.uuid).await?

@@ -29,12 +29,22 @@ fn arguments() -> Vec<Argument> {
         Argument::option("name", "-n --name", Arity::One, "Change the name."),
         Argument::option("title", "-t --title", Arity::One, "Change the title."),
         Argument::option("tags", "-T --tags", Arity::Any, "Change the tags; none clears them."),
-        Argument::option("owner_spec", "-o --owner-spec", Arity::One, "Give the worksheet to this user."),
+        Argument::option(
+            "owner_spec",
+            "-o --owner-spec",
+            Arity::One,
+            "Give the worksheet to this user.",
+        ),
         Argument::flag("freeze", "--freeze", "Freeze the worksheet."),
         Argument::flag("unfreeze", "--unfreeze", "Unfreeze the worksheet."),
         Argument::flag("anonymous", "--anonymous", "Hide the owner."),
         Argument::flag("not_anonymous", "--not-anonymous", "Show the owner."),
-        Argument::option("file", "-f --file", Arity::One, "Replace the contents by those of this file; - is standard input."),
+        Argument::option(
+            "file",
+            "-f --file",
+            Arity::One,
+            "Replace the contents by those of this file; - is standard input.",
+        ),
     ]
 }
 
@@ -43,15 +53,25 @@ const INCLUDE: &[&str] = &["items", "items.bundle", "items.subworksheet"];
 
 async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let worksheet = cli.worksheet(parsed.text("worksheet_spec")).await?;
-    let only_metadata =
-        ["name", "title", "tags", "owner_spec", "freeze", "unfreeze", "anonymous", "not_anonymous"]
-            .iter()
-            .any(|option| parsed.has(option));
+    let only_metadata = [
+        "name",
+        "title",
+        "tags",
+        "owner_spec",
+        "freeze",
+        "unfreeze",
+        "anonymous",
+        "not_anonymous",
+    ]
+    .iter()
+    .any(|option| parsed.has(option));
     let path = format!("worksheets/{}", worksheet.uuid);
     if only_metadata {
         let before = worksheet.client.fetch_one(&path, Query::new()).await?;
         change_metadata(&worksheet, parsed).await?;
-        return cli.ui.line(format!("Saved worksheet metadata for {}.", name_and_uuid(&before)));
+        return cli
+            .ui
+            .line(format!("Saved worksheet metadata for {}.", name_and_uuid(&before)));
     }
     let before = worksheet.client.fetch_one(&path, Query::new().include(INCLUDE)).await?;
     match parsed.text("file") {
@@ -62,7 +82,8 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         }
         None => edit_contents(cli, &worksheet, &before).await?,
     }
-    cli.ui.line(format!("Saved worksheet items for {}.", name_and_uuid(&before)))
+    cli.ui
+        .line(format!("Saved worksheet items for {}.", name_and_uuid(&before)))
 }
 
 async fn change_metadata(worksheet: &Worksheet, parsed: &Parsed) -> Result<()> {
@@ -91,8 +112,16 @@ async fn change_metadata(worksheet: &Worksheet, parsed: &Parsed) -> Result<()> {
         }
         None => json!({}),
     };
-    let change = resource("worksheets", Some(&worksheet.uuid), Value::Object(attributes), relationships);
-    worksheet.client.update("worksheets", Query::new(), vec![change]).await?;
+    let change = resource(
+        "worksheets",
+        Some(&worksheet.uuid),
+        Value::Object(attributes),
+        relationships,
+    );
+    worksheet
+        .client
+        .update("worksheets", Query::new(), vec![change])
+        .await?;
     Ok(())
 }
 
@@ -105,11 +134,14 @@ async fn edit_contents(cli: &mut Cli, worksheet: &Worksheet, before: &Object) ->
     }
     // Items added by somebody else while the editor was open would be lost.
     let path = format!("worksheets/{}", worksheet.uuid);
-    let now = worksheet.client.fetch_one(&path, Query::new().include(&["items"])).await;
+    let now = worksheet
+        .client
+        .fetch_one(&path, Query::new().include(&["items"]))
+        .await;
     let saved = match now {
-        Ok(now) if now.get("last_item_id") != before.get("last_item_id") => {
-            Err(Error::usage("the worksheet was changed by somebody else meanwhile; nothing was saved"))
-        }
+        Ok(now) if now.get("last_item_id") != before.get("last_item_id") => Err(Error::usage(
+            "the worksheet was changed by somebody else meanwhile; nothing was saved",
+        )),
         Ok(_) => save(worksheet, edited.text.lines().collect::<Vec<_>>().join("\n")).await,
         Err(error) => Err(error.into()),
     };

@@ -24,7 +24,12 @@ pub const COMMAND: Command = Command {
 fn arguments() -> Vec<Argument> {
     vec![
         Argument::positional("keywords", Arity::Any, "Keywords to search for."),
-        Argument::option("address", "-a --address", Arity::One, "Instance to search, alias or address."),
+        Argument::option(
+            "address",
+            "-a --address",
+            Arity::One,
+            "Instance to search, alias or address.",
+        ),
         Argument::flag("uuid_only", "-u --uuid-only", "Print only uuids."),
     ]
 }
@@ -38,7 +43,9 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         None => cli.current_client()?,
     };
     let keywords = parsed.list("keywords");
-    let query = Query::new().include(&["owner", "group_permissions"]).with_all("keywords", keywords);
+    let query = Query::new()
+        .include(&["owner", "group_permissions"])
+        .with_all("keywords", keywords);
     let found = client.fetch_list("worksheets", query).await?;
     if parsed.has("uuid_only") {
         for sheet in &found {

@@ -21,7 +21,11 @@ pub const COMMAND: Command = Command {
 fn arguments() -> Vec<Argument> {
     vec![
         Argument::flag("uuid_only", "-u --uuid-only", "Print only the uuid."),
-        Argument::positional("worksheet_spec", Arity::Optional, "Worksheet to switch to, [<instance>::](<uuid>|<name>)."),
+        Argument::positional(
+            "worksheet_spec",
+            Arity::Optional,
+            "Worksheet to switch to, [<instance>::](<uuid>|<name>).",
+        ),
     ]
 }
 
@@ -29,7 +33,10 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let spec = parsed.text("worksheet_spec");
     let mut worksheet = cli.worksheet(spec).await?;
     // Fetched before switching, so that a worksheet that does not exist changes nothing.
-    let fetched = worksheet.client.fetch_one(&format!("worksheets/{}", worksheet.uuid), Query::new()).await?;
+    let fetched = worksheet
+        .client
+        .fetch_one(&format!("worksheets/{}", worksheet.uuid), Query::new())
+        .await?;
     worksheet.uuid = uuid_of(&worksheet.client, &fetched)?;
     if spec.is_some() {
         cli.switch(&worksheet)?;
@@ -37,7 +44,11 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     if parsed.has("uuid_only") {
         return cli.ui.line(&worksheet.uuid);
     }
-    let reference = fields::worksheet(worksheet.client.address(), &worksheet.uuid, fields::field(&fetched, "name"));
+    let reference = fields::worksheet(
+        worksheet.client.address(),
+        &worksheet.uuid,
+        fields::field(&fetched, "name"),
+    );
     let verb = if spec.is_some() { "Switched to" } else { "Currently on" };
     cli.ui.line(format!("{verb} worksheet: {reference}"))
 }

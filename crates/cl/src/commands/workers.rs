@@ -43,7 +43,10 @@ async fn run(cli: &mut Cli, _parsed: &Parsed) -> Result<()> {
     let data = document.get_mut("data").map(Value::take).unwrap_or_default();
     let workers: Vec<WorkerInfo> = serde_json::from_value(data).map_err(|error| {
         let reason = format!("a list of workers that makes no sense ({error})");
-        client::Error::BadAnswer { address: client.address().to_owned(), reason }
+        client::Error::BadAnswer {
+            address: client.address().to_owned(),
+            reason,
+        }
     })?;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -56,14 +59,24 @@ fn table(mut workers: Vec<WorkerInfo>, now: f64) -> Table {
     let python = |flag: bool| if flag { "True" } else { "False" }.to_owned();
     let mut table = Table::new(HEADER);
     for worker in workers {
-        let runs: Vec<&str> = worker.run_uuids.iter().map(|uuid| uuid.get(..8).unwrap_or(uuid)).collect();
+        let runs: Vec<&str> = worker
+            .run_uuids
+            .iter()
+            .map(|uuid| uuid.get(..8).unwrap_or(uuid))
+            .collect();
         table.row(vec![
             worker.worker_id.clone(),
             format!("{}/{}", worker.cpus_in_use, worker.cpus),
             format!("{}/{}", worker.gpus_in_use, worker.gpus),
             size::format(worker.memory_bytes as f64),
-            worker.free_disk_bytes.map(|bytes| size::format(bytes as f64)).unwrap_or_default(),
-            format!("{} ago", domain::duration::format((now - worker.checkin_time as f64).max(0.0))),
+            worker
+                .free_disk_bytes
+                .map(|bytes| size::format(bytes as f64))
+                .unwrap_or_default(),
+            format!(
+                "{} ago",
+                domain::duration::format((now - worker.checkin_time as f64).max(0.0))
+            ),
             worker.group_uuid.clone().unwrap_or_default(),
             worker.tag.clone().unwrap_or_default(),
             runs.join(","),

@@ -25,7 +25,11 @@ impl Home {
     /// Reads the variables with `variable`; creates nothing.
     pub fn locate(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let user = variable("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-        let get = |name: &str| variable(name).filter(|value| !value.is_empty()).map(|value| expand(&user, value));
+        let get = |name: &str| {
+            variable(name)
+                .filter(|value| !value.is_empty())
+                .map(|value| expand(&user, value))
+        };
         let dir = get("CODALAB_HOME").unwrap_or_else(|| user.join(".codalab"));
         Self {
             config: get("CODALAB_CONFIG").unwrap_or_else(|| dir.join("config.json")),
@@ -37,9 +41,10 @@ impl Home {
     /// Creates the directory (its last component only) if it is missing; only its owner may look into it.
     pub fn create(&self) -> Result<()> {
         match fs::DirBuilder::new().mode(0o700).create(&self.dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::other(format!("cannot create {} (CODALAB_HOME): {error}", self.dir.display())))
-            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::other(format!(
+                "cannot create {} (CODALAB_HOME): {error}",
+                self.dir.display()
+            ))),
             _ => Ok(()),
         }
     }
@@ -65,7 +70,11 @@ pub(super) fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {
         Ok(_) => "not a JSON object".to_owned(),
         Err(error) => error.to_string(),
     };
-    Err(Error::other(format!("Invalid JSON in {}:\n{}\n{complaint}", path.display(), text.trim_end())))
+    Err(Error::other(format!(
+        "Invalid JSON in {}:\n{}\n{complaint}",
+        path.display(),
+        text.trim_end()
+    )))
 }
 
 /// Writes a JSON object in the form the Python client writes.
@@ -75,12 +84,21 @@ pub(super) fn write_object(path: &Path, map: &Map<String, Value>) -> Result<()> 
 }
 
 /// Replaces a file (mode 0600) so that a reader sees the old or the new contents. A link is followed, not replaced.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .ok_or(io::ErrorKind::InvalidInput)?
+        .to_string_lossy()
+        .into_owned();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let written = (|| {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         fs::rename(&temporary, &path)
     })();
@@ -94,7 +112,13 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub(super) fn lock(path: &Path) -> Result<fs::File> {
     let name = path.with_extension("lock");
     let failed = |error: io::Error| Error::other(format!("cannot lock {}: {error}", name.display()));
-    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(failed)?;
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(failed)?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
     Ok(file)
 }
@@ -113,7 +137,12 @@ fn sorted(value: &Value) -> Value {
         Value::Object(map) => {
             let mut entries: Vec<(&String, &Value)> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
-            Value::Object(entries.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
+            Value::Object(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| (key.clone(), sorted(value)))
+                    .collect(),
+            )
         }
         Value::Array(list) => Value::Array(list.iter().map(sorted).collect()),
         other => other.clone(),
@@ -213,17 +242,29 @@ mod tests {
         let path = dir.path().join("config.json");
         fs::write(&path, "{oops\n").unwrap();
         let message = read_object(&path).unwrap_err().to_string();
-        assert!(message.starts_with(&format!("Invalid JSON in {}:\n{{oops\n", path.display())), "{message}");
+        assert!(
+            message.starts_with(&format!("Invalid JSON in {}:\n{{oops\n", path.display())),
+            "{message}"
+        );
     }
 
     #[test]
     fn the_environment_moves_the_files() {
         let locate = |pairs: &'static [(&str, &str)]| {
-            Home::locate(move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+            Home::locate(move |name| {
+                pairs
+                    .iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| value.into())
+            })
         };
         let home = locate(&[("HOME", "/home/mira")]);
         assert_eq!(home.config, Path::new("/home/mira/.codalab/config.json"));
-        let home = locate(&[("HOME", "/home/mira"), ("CODALAB_HOME", "~/x"), ("CODALAB_STATE", "/s.json")]);
+        let home = locate(&[
+            ("HOME", "/home/mira"),
+            ("CODALAB_HOME", "~/x"),
+            ("CODALAB_STATE", "/s.json"),
+        ]);
         assert_eq!((home.dir, home.state), ("/home/mira/x".into(), "/s.json".into()));
     }
 }

@@ -5,7 +5,7 @@ mod session;
 mod settings;
 mod state;
 
-pub use files::{Home, write_atomically};
+pub use files::Home;
 pub use session::session_name;
 pub use settings::Settings;
 pub use state::{Session, StateFile};

@@ -5,7 +5,17 @@ use std::path::Path;
 /// Most ancestors looked at.
 const MAX_STEPS: usize = 10;
 /// Programs that pass the session on to what they start.
-const SHELLS: [&str; 9] = ["sh", "bash", "csh", "tcsh", "zsh", "python", "ruby", "powershell", "cmd"];
+const SHELLS: [&str; 9] = [
+    "sh",
+    "bash",
+    "csh",
+    "tcsh",
+    "zsh",
+    "python",
+    "ruby",
+    "powershell",
+    "cmd",
+];
 
 /// The session's name: `chosen` (`CODALAB_SESSION`) if not empty, else the pid of the outermost of the shells this
 /// process was started from, else `top`.

@@ -20,7 +20,13 @@ impl Settings {
     /// Reads the file; creates it on first use, then the second value is true.
     pub fn load(home: &Home) -> Result<(Self, bool)> {
         if let Some(values) = read_object(&home.config)? {
-            return Ok((Self { home: home.clone(), values }, false));
+            return Ok((
+                Self {
+                    home: home.clone(),
+                    values,
+                },
+                false,
+            ));
         }
         home.create()?;
         let _lock = lock(&home.config)?;
@@ -31,12 +37,19 @@ impl Settings {
         if created {
             write_object(&home.config, &values)?;
         }
-        Ok((Self { home: home.clone(), values }, created))
+        Ok((
+            Self {
+                home: home.clone(),
+                values,
+            },
+            created,
+        ))
     }
 
     /// Instance of a new session.
     pub fn default_address(&self) -> String {
-        self.string("cli/default_address").unwrap_or_else(|| MAIN_ADDRESS.to_owned())
+        self.string("cli/default_address")
+            .unwrap_or_else(|| MAIN_ADDRESS.to_owned())
     }
 
     /// Worksheet of a new session; empty for the home worksheet.
@@ -44,22 +57,28 @@ impl Settings {
         self.string("cli/default_worksheet_uuid").unwrap_or_default()
     }
 
-    /// How much to say; from 2 on, causes of internal errors.
-    pub fn verbose(&self) -> i64 {
-        self.get("cli/verbose").and_then(Value::as_i64).unwrap_or(0)
-    }
-
     /// Extra HTTP headers for an instance.
     pub fn extra_headers(&self, address: &str) -> Vec<(String, String)> {
-        let headers = self.values.get("cli").and_then(|cli| cli.get("extra_headers")).and_then(|all| all.get(address));
-        let Some(Value::Object(headers)) = headers else { return Vec::new() };
+        let headers = self
+            .values
+            .get("cli")
+            .and_then(|cli| cli.get("extra_headers"))
+            .and_then(|all| all.get(address));
+        let Some(Value::Object(headers)) = headers else {
+            return Vec::new();
+        };
         let text = |value: &Value| self.expanded(&domain::literal::display(value));
-        headers.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+        headers
+            .iter()
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect()
     }
 
     /// Alias names and addresses, sorted by name.
     pub fn aliases(&self) -> Vec<(String, String)> {
-        let Some(Value::Object(aliases)) = self.values.get("aliases") else { return Vec::new() };
+        let Some(Value::Object(aliases)) = self.values.get("aliases") else {
+            return Vec::new();
+        };
         let mut list: Vec<(String, String)> = aliases
             .iter()
             .filter_map(|(name, address)| Some((name.clone(), self.expanded(address.as_str()?))))
@@ -80,7 +99,9 @@ impl Settings {
 
     /// The value at a `/`-separated path.
     pub fn get(&self, path: &str) -> Option<&Value> {
-        let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let (first, rest) = path
+            .split_once('/')
+            .map_or((path, None), |(first, rest)| (first, Some(rest)));
         let mut value = self.values.get(first)?;
         for key in rest.into_iter().flat_map(|rest| rest.split('/')) {
             value = value.get(key)?;
@@ -144,7 +165,10 @@ impl Settings {
             return text.to_owned();
         }
         let program = std::env::current_exe().ok();
-        let dir = program.as_deref().and_then(|path| path.parent()).map(|path| path.display().to_string());
+        let dir = program
+            .as_deref()
+            .and_then(|path| path.parent())
+            .map(|path| path.display().to_string());
         text.replace("$CODALAB_CLI", &dir.unwrap_or_default())
     }
 }
@@ -177,7 +201,10 @@ fn secret_key() -> Result<String> {
     std::fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(|error| Error::other(format!("cannot read /dev/urandom: {error}")))?;
-    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
+    Ok(bytes
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 64)]))
+        .collect())
 }
 
 #[cfg(test)]
@@ -207,8 +234,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = home(dir.path());
         std::fs::create_dir(&home.dir).unwrap();
-        std::fs::write(&home.config, r#"{"future": {"key": [1]}, "cli": {"extra_headers": {"http://a": {"X": "1"}}}}"#)
-            .unwrap();
+        std::fs::write(
+            &home.config,
+            r#"{"future": {"key": [1]}, "cli": {"extra_headers": {"http://a": {"X": "1"}}}}"#,
+        )
+        .unwrap();
         let (mut settings, _) = Settings::load(&home).unwrap();
         settings.set("aliases/here", json!("http://here")).unwrap();
         settings.set("cli/verbose", json!(2)).unwrap();
@@ -216,7 +246,7 @@ mod tests {
         assert!(!settings.remove("aliases/here").unwrap());
         let (settings, _) = Settings::load(&home).unwrap();
         assert_eq!(settings.get("future/key"), Some(&json!([1])));
-        assert_eq!(settings.verbose(), 2);
+        assert_eq!(settings.get("cli/verbose"), Some(&json!(2)));
         assert_eq!(settings.extra_headers("http://a"), [("X".to_owned(), "1".to_owned())]);
     }
 }

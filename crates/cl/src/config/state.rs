@@ -31,7 +31,9 @@ impl StateFile {
     /// The session of that name; `None` if it was never stored or belonged to a process that is gone.
     pub fn session(&self, name: &str) -> Result<Option<Session>> {
         let values = self.read()?;
-        let Some(entry) = values.get("sessions").and_then(|sessions| sessions.get(name)) else { return Ok(None) };
+        let Some(entry) = values.get("sessions").and_then(|sessions| sessions.get(name)) else {
+            return Ok(None);
+        };
         if let (Some(mark), Some(process)) = (entry.get(MARK).and_then(Value::as_str), process_mark(name))
             && same_machine(mark, &process)
             && mark != process
@@ -39,8 +41,13 @@ impl StateFile {
             return Ok(None);
         }
         let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
-        let Some(address) = text("address") else { return Ok(None) };
-        Ok(Some(Session { address, worksheet_uuid: text("worksheet_uuid").unwrap_or_default() }))
+        let Some(address) = text("address") else {
+            return Ok(None);
+        };
+        Ok(Some(Session {
+            address,
+            worksheet_uuid: text("worksheet_uuid").unwrap_or_default(),
+        }))
     }
 
     /// Stores a session; forgets those of shells that have ended.
@@ -55,8 +62,12 @@ impl StateFile {
     /// The token and user name cached for an instance.
     pub fn login(&self, address: &str) -> Result<Option<(Token, Option<String>)>> {
         let values = self.read()?;
-        let Some(entry) = values.get("auth").and_then(|auth| auth.get(address)) else { return Ok(None) };
-        let token = entry.get("token_info").and_then(|token| serde_json::from_value(token.clone()).ok());
+        let Some(entry) = values.get("auth").and_then(|auth| auth.get(address)) else {
+            return Ok(None);
+        };
+        let token = entry
+            .get("token_info")
+            .and_then(|token| serde_json::from_value(token.clone()).ok());
         let username = entry.get("username").and_then(Value::as_str).map(str::to_owned);
         Ok(token.map(|token| (token, username)))
     }
@@ -149,7 +160,9 @@ fn put_session(sessions: &mut Map<String, Value>, name: &str, session: &Session)
 
 /// Drops the sessions of processes of this machine and boot that no longer exist. Those of others stay.
 fn forget_ended(sessions: &mut Map<String, Value>) {
-    let Some(own) = process_mark("self").or_else(|| process_mark(&std::process::id().to_string())) else { return };
+    let Some(own) = process_mark(&std::process::id().to_string()) else {
+        return;
+    };
     sessions.retain(|name, entry| match entry.get(MARK).and_then(Value::as_str) {
         Some(mark) if same_machine(mark, &own) => process_mark(name).is_some_and(|process| process == mark),
         _ => true,
@@ -168,11 +181,16 @@ mod tests {
 
     fn state(dir: &std::path::Path) -> StateFile {
         let dir = dir.to_owned();
-        StateFile::new(&Home::locate(move |name| (name == "CODALAB_HOME").then(|| dir.clone().into())))
+        StateFile::new(&Home::locate(move |name| {
+            (name == "CODALAB_HOME").then(|| dir.clone().into())
+        }))
     }
 
     fn session(worksheet: &str) -> Session {
-        Session { address: "http://a".into(), worksheet_uuid: worksheet.into() }
+        Session {
+            address: "http://a".into(),
+            worksheet_uuid: worksheet.into(),
+        }
     }
 
     fn token(text: &str) -> Token {
@@ -184,13 +202,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = state(dir.path());
         let path = dir.path().join("state.json");
-        std::fs::write(&path, r#"{"future": 1, "sessions": {"77": {"address": "http://b", "x": 1}}}"#).unwrap();
+        std::fs::write(
+            &path,
+            r#"{"future": 1, "sessions": {"77": {"address": "http://b", "x": 1}}}"#,
+        )
+        .unwrap();
         assert_eq!(state.session("77").unwrap().unwrap().worksheet_uuid, "");
         assert_eq!(state.session("mine").unwrap(), None);
         state.set_session("mine", &session("0x1")).unwrap();
         assert_eq!(state.session("mine").unwrap(), Some(session("0x1")));
-        state.set_login("http://a", &token("t"), Some("mira"), ("other", &session(""))).unwrap();
-        assert_eq!(state.login("http://a").unwrap(), Some((token("t"), Some("mira".into()))));
+        state
+            .set_login("http://a", &token("t"), Some("mira"), ("other", &session("")))
+            .unwrap();
+        assert_eq!(
+            state.login("http://a").unwrap(),
+            Some((token("t"), Some("mira".into())))
+        );
         assert!(state.session("other").unwrap().is_some());
         state.forget_login("http://a").unwrap();
         state.forget_login("http://a").unwrap();
@@ -218,7 +245,10 @@ mod tests {
         assert_eq!(state.session(&me).unwrap(), None);
         state.set_session("new", &session("")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(!text.contains(&format!("\"{me}\"")) && text.contains("elsewhere"), "{text}");
+        assert!(
+            !text.contains(&format!("\"{me}\"")) && text.contains("elsewhere"),
+            "{text}"
+        );
     }
 
     #[test]

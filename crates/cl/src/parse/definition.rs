@@ -106,7 +106,11 @@ impl Argument {
 
     /// `-n/--name`, or the name of a positional: how messages call it.
     pub fn display_name(&self) -> String {
-        if self.is_positional() { self.dest.to_string() } else { self.flags.join("/") }
+        if self.is_positional() {
+            self.dest.to_string()
+        } else {
+            self.flags.join("/")
+        }
     }
 
     /// Name of the value in usage and help.

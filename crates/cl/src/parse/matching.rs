@@ -24,7 +24,10 @@ pub struct ParseError {
 }
 
 fn error<T>(message: String) -> Result<T, ParseError> {
-    Err(ParseError { message, of_program: false })
+    Err(ParseError {
+        message,
+        of_program: false,
+    })
 }
 
 /// How a token was understood.
@@ -34,7 +37,11 @@ enum Token<'a> {
     /// The first `--`.
     EndOfOptions,
     /// An option with the flag it matched and an attached value.
-    Option { argument: &'a Argument, flag: String, attached: Option<String> },
+    Option {
+        argument: &'a Argument,
+        flag: String,
+        attached: Option<String>,
+    },
     /// Looks like an option, but there is none of that name.
     Unknown(&'a str),
     /// `-h` or `--help`.
@@ -53,7 +60,11 @@ pub fn parse(arguments: &[Argument], tokens: &[String]) -> Result<Outcome, Parse
             Token::EndOfOptions => {}
             Token::Unknown(text) => extras.push(text.to_owned()),
             Token::Help => return Ok(Outcome::Help),
-            Token::Option { argument, flag, attached } => {
+            Token::Option {
+                argument,
+                flag,
+                attached,
+            } => {
                 if take_option(arguments, argument, flag, attached, &mut queue, &mut parsed)? {
                     return Ok(Outcome::Help);
                 }
@@ -65,7 +76,10 @@ pub fn parse(arguments: &[Argument], tokens: &[String]) -> Result<Outcome, Parse
     if extras.is_empty() {
         Ok(Outcome::Values(parsed))
     } else {
-        Err(ParseError { message: format!("unrecognized arguments: {}", extras.join(" ")), of_program: true })
+        Err(ParseError {
+            message: format!("unrecognized arguments: {}", extras.join(" ")),
+            of_program: true,
+        })
     }
 }
 
@@ -91,12 +105,20 @@ fn classify_one<'a>(arguments: &'a [Argument], token: &'a str) -> Result<Token<'
         return Ok(Token::Help);
     }
     if let Some(argument) = by_flag(arguments, token) {
-        return Ok(Token::Option { argument, flag: token.to_owned(), attached: None });
+        return Ok(Token::Option {
+            argument,
+            flag: token.to_owned(),
+            attached: None,
+        });
     }
     if let Some((name, value)) = token.split_once('=')
         && let Some(argument) = by_flag(arguments, name)
     {
-        return Ok(Token::Option { argument, flag: name.to_owned(), attached: Some(value.to_owned()) });
+        return Ok(Token::Option {
+            argument,
+            flag: name.to_owned(),
+            attached: Some(value.to_owned()),
+        });
     }
     if token.starts_with("--") {
         if let Some(option) = by_prefix(arguments, token)? {
@@ -110,7 +132,11 @@ fn classify_one<'a>(arguments: &'a [Argument], token: &'a str) -> Result<Token<'
         }
         if let Some(argument) = by_flag(arguments, flag) {
             let attached = (!attached.is_empty()).then(|| attached.to_owned());
-            return Ok(Token::Option { argument, flag: flag.to_owned(), attached });
+            return Ok(Token::Option {
+                argument,
+                flag: flag.to_owned(),
+                attached,
+            });
         }
     }
     if looks_like_negative_number(token) || token.contains(' ') {
@@ -120,7 +146,9 @@ fn classify_one<'a>(arguments: &'a [Argument], token: &'a str) -> Result<Token<'
 }
 
 fn by_flag<'a>(arguments: &'a [Argument], flag: &str) -> Option<&'a Argument> {
-    arguments.iter().find(|argument| argument.flags.iter().any(|name| name == flag))
+    arguments
+        .iter()
+        .find(|argument| argument.flags.iter().any(|name| name == flag))
 }
 
 /// The option of which `token` (`--pre` or `--pre=value`) is an unambiguous prefix.
@@ -140,7 +168,11 @@ fn by_prefix<'a>(arguments: &'a [Argument], token: &str) -> Result<Option<Token<
     match found.as_slice() {
         [] => Ok(None),
         [(None, _)] => Ok(Some(Token::Help)),
-        [(Some(argument), flag)] => Ok(Some(Token::Option { argument, flag: (*flag).to_owned(), attached })),
+        [(Some(argument), flag)] => Ok(Some(Token::Option {
+            argument,
+            flag: (*flag).to_owned(),
+            attached,
+        })),
         several => {
             let names: Vec<&str> = several.iter().map(|(_, flag)| *flag).collect();
             error(format!("ambiguous option: {token} could match {}", names.join(", ")))
@@ -161,15 +193,23 @@ fn take_option<'a>(
         match argument.arity {
             Arity::Flag => {
                 let refuse = || {
-                    error(format!("argument {}: ignored explicit argument {}", argument.display_name(), python(&value)))
+                    error(format!(
+                        "argument {}: ignored explicit argument {}",
+                        argument.display_name(),
+                        python(&value)
+                    ))
                 };
                 // `-rv`: the rest of the token is more flags.
-                let Some(next) = value.chars().next().filter(|_| !flag.starts_with("--")) else { return refuse() };
+                let Some(next) = value.chars().next().filter(|_| !flag.starts_with("--")) else {
+                    return refuse();
+                };
                 let next_flag = format!("-{next}");
                 if next_flag == "-h" {
                     return Ok(true);
                 }
-                let Some(next_argument) = by_flag(arguments, &next_flag) else { return refuse() };
+                let Some(next_argument) = by_flag(arguments, &next_flag) else {
+                    return refuse();
+                };
                 parsed.set(&argument.dest, Vec::new());
                 let rest = &value[next.len_utf8()..];
                 attached = (!rest.is_empty()).then(|| rest.to_owned());
@@ -264,7 +304,11 @@ fn check(argument: &Argument, value: &str) -> Result<(), ParseError> {
         Kind::Choice(choices) if choices.contains(&value) => Ok(()),
         Kind::Choice(choices) => {
             let choices: Vec<String> = choices.iter().map(|choice| python(choice)).collect();
-            error(format!("argument {name}: invalid choice: {} (choose from {})", python(value), choices.join(", ")))
+            error(format!(
+                "argument {name}: invalid choice: {} (choose from {})",
+                python(value),
+                choices.join(", ")
+            ))
         }
     }
 }
@@ -273,13 +317,21 @@ fn check(argument: &Argument, value: &str) -> Result<(), ParseError> {
 pub(super) fn python_int(text: &str) -> Option<i64> {
     let text = text.trim();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let well_formed = digits.split('_').all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
-    if well_formed { text.replace('_', "").parse().ok() } else { None }
+    let well_formed = digits
+        .split('_')
+        .all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
+    if well_formed {
+        text.replace('_', "").parse().ok()
+    } else {
+        None
+    }
 }
 
 /// `-5`, `-5.`, `-.5`: what `argparse` takes for a value although it starts with a dash.
 fn looks_like_negative_number(token: &str) -> bool {
-    let Some(number) = token.strip_prefix('-') else { return false };
+    let Some(number) = token.strip_prefix('-') else {
+        return false;
+    };
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     match number.split_once('.') {
         None => !number.is_empty() && digits(number),
@@ -322,8 +374,10 @@ mod tests {
             Ok(Outcome::Values(parsed)) => {
                 let mut values: Vec<(&String, &Vec<String>)> = parsed.values_for_test().collect();
                 values.sort();
-                let values: Vec<String> =
-                    values.iter().map(|(dest, list)| format!("{dest}=[{}]", list.join("|"))).collect();
+                let values: Vec<String> = values
+                    .iter()
+                    .map(|(dest, list)| format!("{dest}=[{}]", list.join("|")))
+                    .collect();
                 values.join(" ")
             }
         }
@@ -337,7 +391,10 @@ mod tests {
             (&["cmd", "--desc", "x"], "command=[cmd] description=[x]"),
             (&["cmd", "--tag=x"], "command=[cmd] tags=[x]"),
             (&["cmd", "--request-n"], "command=[cmd] request_network=[]"),
-            (&["cmd", "--t", "x"], "ambiguous option: --t could match --title, --tags"),
+            (
+                &["cmd", "--t", "x"],
+                "ambiguous option: --t could match --title, --tags",
+            ),
             (&["cmd", "--name=x"], "command=[cmd] name=[x]"),
             (&["cmd", "-n=x"], "command=[cmd] name=[x]"),
             (&["cmd", "-nx"], "command=[cmd] name=[x]"),
@@ -348,7 +405,10 @@ mod tests {
             (&["cmd", "--raw=1"], "argument -r/--raw: ignored explicit argument '1'"),
             (&["cmd", "-n", "a", "-n", "b"], "command=[cmd] name=[b]"),
             (&["cmd", "--tags", "a", "--tags", "b"], "command=[cmd] tags=[b]"),
-            (&["--tags", "a", "b", "cmd"], "the following arguments are required: command"),
+            (
+                &["--tags", "a", "b", "cmd"],
+                "the following arguments are required: command",
+            ),
             (&["--tags", "a", "b", "--", "cmd"], "command=[cmd] tags=[a|b]"),
             (&["cmd", "--tags", "a", "b"], "command=[cmd] tags=[a|b]"),
             (&["cmd", "--tags"], "command=[cmd] tags=[]"),
@@ -357,8 +417,14 @@ mod tests {
             (&["-c echo hi"], "command=[-c echo hi]"),
             (&["- item"], "command=[- item]"),
             (&["cmd", "--request-cpus", "-3"], "command=[cmd] request_cpus=[-3]"),
-            (&["cmd", "--request-cpus", "two"], "argument --request-cpus: invalid int value: 'two'"),
-            (&["cmd", "-d", "-foo"], "argument -d/--description: expected one argument"),
+            (
+                &["cmd", "--request-cpus", "two"],
+                "argument --request-cpus: invalid int value: 'two'",
+            ),
+            (
+                &["cmd", "-d", "-foo"],
+                "argument -d/--description: expected one argument",
+            ),
             (&["cmd", "-d=-foo"], "command=[cmd] description=[-foo]"),
             (&["cmd", "-d", "-xoo bar"], "command=[cmd] description=[-xoo bar]"),
             (&["-a 12", "cmd"], "after_sort_key=[ 12] command=[cmd]"),

@@ -5,13 +5,19 @@ use super::definition::{Argument, Arity};
 /// `usage: cl cat [-h] [--head NUM] target_spec`.
 pub fn usage_line(command: &str, arguments: &[Argument]) -> String {
     let mut line = format!("usage: cl {command} [-h]");
-    for argument in arguments.iter().filter(|argument| !argument.is_positional() && !argument.hidden) {
+    for argument in arguments
+        .iter()
+        .filter(|argument| !argument.is_positional() && !argument.hidden)
+    {
         let flag = &argument.flags[0];
         let values = values(argument);
         let gap = if values.is_empty() { "" } else { " " };
         line.push_str(&format!(" [{flag}{gap}{values}]"));
     }
-    for argument in arguments.iter().filter(|argument| argument.is_positional() && !argument.hidden) {
+    for argument in arguments
+        .iter()
+        .filter(|argument| argument.is_positional() && !argument.hidden)
+    {
         line.push(' ');
         line.push_str(&values(argument));
     }
@@ -25,17 +31,28 @@ pub fn help(command: &str, description: &str, arguments: &[Argument]) -> String 
         .iter()
         .filter(|argument| !argument.hidden)
         .map(|argument| {
-            let name = if argument.is_positional() { argument.value_name() } else { argument.flags.join(", ") };
+            let name = if argument.is_positional() {
+                argument.value_name()
+            } else {
+                argument.flags.join(", ")
+            };
             (name, argument)
         })
         .collect();
-    let width = shown.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max("-h, --help".len());
+    let width = shown
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max("-h, --help".len());
     for (heading, positional) in [("arguments:", true), ("options:", false)] {
         let mut lines: Vec<(&str, &str)> = Vec::new();
         if !positional {
             lines.push(("-h, --help", "Show this help and exit."));
         }
-        let chosen = shown.iter().filter(|(_, argument)| argument.is_positional() == positional);
+        let chosen = shown
+            .iter()
+            .filter(|(_, argument)| argument.is_positional() == positional);
         lines.extend(chosen.map(|(name, argument)| (name.as_str(), argument.help.as_ref())));
         if !lines.is_empty() {
             text.push_str(&format!("\n{heading}\n"));

@@ -28,15 +28,25 @@ pub fn table(bundles: &[Object], fields: &str, numbered: bool, zone: &TimeZone) 
 fn cell(bundle: &Object, field: &str, zone: &TimeZone) -> String {
     let number = |value: Option<&Value>| value.and_then(Value::as_f64);
     match field {
-        "uuid" => text(bundle.get("uuid")).map(|uuid| uuid.chars().take(8).collect()).unwrap_or_default(),
+        "uuid" => text(bundle.get("uuid"))
+            .map(|uuid| uuid.chars().take(8).collect())
+            .unwrap_or_default(),
         "summary" => summary(bundle).unwrap_or_default(),
-        "created" => number(metadata(bundle, field)).map(|at| time::format_date(at, zone)).unwrap_or_default(),
-        "data_size" => number(metadata(bundle, field)).map(size::format_verbose).unwrap_or_default(),
+        "created" => number(metadata(bundle, field))
+            .map(|at| time::format_date(at, zone))
+            .unwrap_or_default(),
+        "data_size" => number(metadata(bundle, field))
+            .map(size::format_verbose)
+            .unwrap_or_default(),
         "owner" => match generalised(bundle, field) {
             Value::Null => String::new(),
             name => display(&name),
         },
-        _ => match bundle.get(field).filter(|value| !value.is_null()).or_else(|| metadata(bundle, field)) {
+        _ => match bundle
+            .get(field)
+            .filter(|value| !value.is_null())
+            .or_else(|| metadata(bundle, field))
+        {
             None | Some(Value::Null) => String::new(),
             Some(value) => display(value),
         },
@@ -59,7 +69,11 @@ mod tests {
             {"uuid": "0x0000000000000000000000000000000a", "bundle_type": "private", "state": null, "owner": null,
              "metadata": {"name": "<private>"}},
         ]);
-        list.as_array().unwrap().iter().map(|bundle| bundle.as_object().unwrap().clone()).collect()
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|bundle| bundle.as_object().unwrap().clone())
+            .collect()
     }
 
     #[test]

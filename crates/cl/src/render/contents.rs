@@ -14,10 +14,16 @@ const MAX_LINE_LENGTH: u64 = 1 << 20;
 
 /// The info tree of a path, one level deep; `None` if there is nothing.
 pub async fn info(client: &Client, uuid: &str, subpath: &str) -> Result<Option<TargetInfo>> {
-    let Some(value) = client.contents_info(uuid, subpath, 1).await? else { return Ok(None) };
+    let Some(value) = client.contents_info(uuid, subpath, 1).await? else {
+        return Ok(None);
+    };
     serde_json::from_value(value).map(Some).map_err(|error| {
         let reason = format!("contents info that makes no sense ({error})");
-        client::Error::BadAnswer { address: client.address().to_owned(), reason }.into()
+        client::Error::BadAnswer {
+            address: client.address().to_owned(),
+            reason,
+        }
+        .into()
     })
 }
 
@@ -34,7 +40,12 @@ pub async fn show(ui: &mut Ui, client: &Client, uuid: &str, subpath: &str, head:
         TargetType::File => {
             let (uuid, subpath) = resolved(&info, uuid, subpath);
             let max_line_length = (head + tail > 0).then_some(MAX_LINE_LENGTH);
-            let options = BlobOptions { head, tail, max_line_length, ..BlobOptions::default() };
+            let options = BlobOptions {
+                head,
+                tail,
+                max_line_length,
+                ..BlobOptions::default()
+            };
             let mut body = client.blob(uuid, subpath, &options).await?.body;
             while let Some(piece) = body.try_next().await? {
                 ui.bytes(&piece)?;
@@ -68,7 +79,11 @@ pub fn listing(info: &TargetInfo) -> Table {
             TargetType::Directory => "dir".to_owned(),
             other => other.as_str().to_owned(),
         };
-        let perm = if entry.perm == 0 { String::new() } else { format!("0o{:o}", entry.perm) };
+        let perm = if entry.perm == 0 {
+            String::new()
+        } else {
+            format!("0o{:o}", entry.perm)
+        };
         table.row(vec![name, perm, size]);
     }
     table

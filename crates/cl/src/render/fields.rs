@@ -26,7 +26,10 @@ pub fn flag(object: &Object, key: &str) -> bool {
 
 /// The objects of a to-many relationship.
 pub fn related<'a>(object: &'a Object, key: &str) -> Vec<&'a Object> {
-    object.get(key).and_then(Value::as_array).map_or(Vec::new(), |list| list.iter().filter_map(Value::as_object).collect())
+    object
+        .get(key)
+        .and_then(Value::as_array)
+        .map_or(Vec::new(), |list| list.iter().filter_map(Value::as_object).collect())
 }
 
 /// A metadata value of a bundle.
@@ -62,8 +65,16 @@ pub fn worksheet(address: &str, uuid: &str, name: &str) -> String {
 pub fn group_permissions(object: &Object) -> String {
     let list = related(object, "group_permissions");
     let rows = list.iter().map(|entry| {
-        let group = entry.get("group").and_then(|group| group.get("id")).and_then(Value::as_str).unwrap_or("");
-        (field(entry, "group_name"), group, permission_level(entry.get("permission")))
+        let group = entry
+            .get("group")
+            .and_then(|group| group.get("id"))
+            .and_then(Value::as_str)
+            .unwrap_or("");
+        (
+            field(entry, "group_name"),
+            group,
+            permission_level(entry.get("permission")),
+        )
     });
     format_groups(rows)
 }
@@ -80,8 +91,12 @@ pub fn permission_level(value: Option<&Value>) -> Permission {
 /// A generalised path that does not need the contents: special fields, then bundle fields, then metadata.
 pub fn generalised(bundle: &Object, path: &str) -> Value {
     if let Some(key) = path.strip_prefix("dependencies/") {
-        let found = dependencies_of(bundle).into_iter().find(|dependency| field(dependency, "child_path") == key);
-        return found.map_or(Value::from("<none>"), |found| Value::from(dependency(found, false, false)));
+        let found = dependencies_of(bundle)
+            .into_iter()
+            .find(|dependency| field(dependency, "child_path") == key);
+        return found.map_or(Value::from("<none>"), |found| {
+            Value::from(dependency(found, false, false))
+        });
     }
     match path {
         "dependencies" => Value::from(dependencies(bundle)),
@@ -148,7 +163,11 @@ fn args(bundle: &Object) -> Value {
     let keyless = matches!(list.as_slice(), [only] if field(only, "child_path").is_empty());
     let mut words = vec![kind.to_owned()];
     words.extend(list.iter().map(|entry| dependency(entry, !keyless, true)));
-    words.extend(text(bundle.get("command")).filter(|command| !command.is_empty()).map(quote_argument));
+    words.extend(
+        text(bundle.get("command"))
+            .filter(|command| !command.is_empty())
+            .map(quote_argument),
+    );
     if let Some(Value::Object(metadata)) = bundle.get("metadata") {
         for (key, value) in metadata {
             if key.starts_with("request_") && domain::metadata::is_truthy(value) {
@@ -163,7 +182,11 @@ fn args(bundle: &Object) -> Value {
 }
 
 fn quote_argument(word: &str) -> String {
-    if word.contains(' ') || word.contains('"') { format!("\"{}\"", word.replace('"', "\\\"")) } else { word.to_owned() }
+    if word.contains(' ') || word.contains('"') {
+        format!("\"{}\"", word.replace('"', "\\\""))
+    } else {
+        word.to_owned()
+    }
 }
 
 /// What a bundle is in a few words: `[uploaded]`, `= key{name:uuid4}`, `! command`.
@@ -236,8 +259,10 @@ mod tests {
             ("summary", json!("! python \"x\"")),
             (
                 "args",
-                json!("run src:0x2b3c4d in:0x1a2b3c/a/b \"python \\\"x\\\"\" --request-cpus 1 --request-memory 2g \
-                       --request-network"),
+                json!(
+                    "run src:0x2b3c4d in:0x1a2b3c/a/b \"python \\\"x\\\"\" --request-cpus 1 --request-memory 2g \
+                       --request-network"
+                ),
             ),
         ] {
             assert_eq!(generalised(&run(), path), value, "{path}");

@@ -50,10 +50,16 @@ pub fn full(bundle: &Object, options: &Options<'_>) -> String {
     }
     let (names, list) = options.stores;
     if !names.is_empty() {
-        line("bundle stores", &if options.raw { display(list) } else { names.join(",") });
+        line(
+            "bundle stores",
+            &if options.raw { display(list) } else { names.join(",") },
+        );
     }
     if let Some(Value::Object(all)) = bundle.get("metadata") {
-        for (key, value) in all.iter().filter(|(key, _)| !known.iter().any(|entry| entry.key == key.as_str())) {
+        for (key, value) in all
+            .iter()
+            .filter(|(key, _)| !known.iter().any(|entry| entry.key == key.as_str()))
+        {
             line(key, &display(value));
         }
     }
@@ -87,7 +93,10 @@ pub fn relations(bundle: &Object, address: &str) -> String {
     }
     let permission = super::fields::permission_level(bundle.get("permission"));
     out.push_str(&format!("permission: {permission}\n"));
-    out.push_str(&format!("group_permissions:\n  {}\n", super::fields::group_permissions(bundle)));
+    out.push_str(&format!(
+        "group_permissions:\n  {}\n",
+        super::fields::group_permissions(bundle)
+    ));
     out
 }
 
@@ -132,7 +141,15 @@ mod tests {
     fn shown(raw: bool, is_root: bool) -> String {
         let list = json!([{"name": "default-store"}]);
         let stores = (&["default-store".to_owned()][..], &list);
-        full(&run(), &Options { raw, is_root, stores, zone: &TimeZone::UTC })
+        full(
+            &run(),
+            &Options {
+                raw,
+                is_root,
+                stores,
+                zone: &TimeZone::UTC,
+            },
+        )
     }
 
     #[test]
@@ -155,7 +172,12 @@ mod tests {
         let bundle = json!({"bundle_type": "private", "uuid": "0x1", "state": null, "command": null, "frozen": null,
             "is_anonymous": null, "owner": null, "metadata": {"name": "<private>"}, "dependencies": []});
         let stores = (&[][..], &Value::Null);
-        let options = Options { raw: false, is_root: false, stores, zone: &TimeZone::UTC };
+        let options = Options {
+            raw: false,
+            is_root: false,
+            stores,
+            zone: &TimeZone::UTC,
+        };
         insta::assert_snapshot!(full(bundle.as_object().unwrap(), &options));
     }
 }

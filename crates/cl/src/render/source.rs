@@ -47,14 +47,20 @@ fn bundle_line(bundle: &Object) -> String {
 
 fn directive_line(value: &str) -> String {
     // A value that does not read as tokens (unbalanced quotes) is shown as it is.
-    let Some(tokens) = shlex::split(value) else { return format!("% {value}") };
+    let Some(tokens) = shlex::split(value) else {
+        return format!("% {value}");
+    };
     match tokens.split_first() {
         None => "%".to_owned(),
         Some((first, rest)) if first == "%" => format!("//{}", rest.join(" ")),
         Some(_) => {
             let quoted: Vec<String> = tokens.iter().map(|token| quote(token)).collect();
             let text = quoted.join(" ");
-            if text.starts_with('%') { format!("%{text}") } else { format!("% {text}") }
+            if text.starts_with('%') {
+                format!("%{text}")
+            } else {
+                format!("% {text}")
+            }
         }
     }
 }
@@ -68,26 +74,46 @@ mod tests {
     fn every_kind_of_item_has_its_line() {
         let uuid = "0x7a9003d1c2e84f6b8d5e6f708192a3b4";
         for (item, expected) in [
-            (json!({"type": "markup", "value": "## Rés\n two"}), "## Rés\n two".to_owned()),
-            (json!({"type": "directive", "value": "display contents /stdout maxlines=3"}),
-             "% display contents /stdout maxlines=3".to_owned()),
-            (json!({"type": "directive", "value": "search 'a b'"}), "% search 'a b'".to_owned()),
+            (
+                json!({"type": "markup", "value": "## Rés\n two"}),
+                "## Rés\n two".to_owned(),
+            ),
+            (
+                json!({"type": "directive", "value": "display contents /stdout maxlines=3"}),
+                "% display contents /stdout maxlines=3".to_owned(),
+            ),
+            (
+                json!({"type": "directive", "value": "search 'a b'"}),
+                "% search 'a b'".to_owned(),
+            ),
             (json!({"type": "directive", "value": "% a note"}), "//a note".to_owned()),
             (json!({"type": "directive", "value": ""}), "%".to_owned()),
             (json!({"type": "directive", "value": "%%x"}), "%%%x".to_owned()),
             (json!({"type": "directive", "value": "it's"}), "% it's".to_owned()),
-            (json!({"type": "bundle", "bundle": {"uuid": uuid, "bundle_type": "dataset",
-                    "metadata": {"name": "digits"}, "dependencies": []}}), format!("[dataset digits]{{{uuid}}}")),
-            (json!({"type": "bundle", "bundle": {"uuid": uuid, "bundle_type": "run", "command": "a\nb",
+            (
+                json!({"type": "bundle", "bundle": {"uuid": uuid, "bundle_type": "dataset",
+                    "metadata": {"name": "digits"}, "dependencies": []}}),
+                format!("[dataset digits]{{{uuid}}}"),
+            ),
+            (
+                json!({"type": "bundle", "bundle": {"uuid": uuid, "bundle_type": "run", "command": "a\nb",
                     "metadata": {"name": "r"}, "dependencies": [
                         {"child_path": "x", "parent_name": "x", "parent_path": ""},
                         {"child_path": "k", "parent_name": "y", "parent_path": "p"}]}}),
-             format!("[run r -- :x,k:y/p : a b]{{{uuid}}}")),
-            (json!({"type": "bundle", "bundle": {"type": "bundles", "id": uuid}}), format!("[]{{{uuid}}}")),
-            (json!({"type": "worksheet", "subworksheet": {"type": "worksheets", "id": uuid}}),
-             format!("[worksheet ]{{{{{uuid}}}}}")),
-            (json!({"type": "worksheet", "subworksheet": {"id": uuid, "uuid": uuid, "name": "home-mira"}}),
-             format!("[worksheet home-mira]{{{{{uuid}}}}}")),
+                format!("[run r -- :x,k:y/p : a b]{{{uuid}}}"),
+            ),
+            (
+                json!({"type": "bundle", "bundle": {"type": "bundles", "id": uuid}}),
+                format!("[]{{{uuid}}}"),
+            ),
+            (
+                json!({"type": "worksheet", "subworksheet": {"type": "worksheets", "id": uuid}}),
+                format!("[worksheet ]{{{{{uuid}}}}}"),
+            ),
+            (
+                json!({"type": "worksheet", "subworksheet": {"id": uuid, "uuid": uuid, "name": "home-mira"}}),
+                format!("[worksheet home-mira]{{{{{uuid}}}}}"),
+            ),
         ] {
             assert_eq!(lines(&[item.as_object().unwrap()]), [expected], "{item}");
         }

@@ -15,7 +15,13 @@ impl Table {
     pub fn new<S: Into<String>>(header: impl IntoIterator<Item = S>) -> Self {
         let header: Vec<String> = header.into_iter().map(Into::into).collect();
         let right = vec![false; header.len()];
-        Self { header, right, rows: Vec::new(), indent: 0, show_header: true }
+        Self {
+            header,
+            right,
+            rows: Vec::new(),
+            indent: 0,
+            show_header: true,
+        }
     }
 
     /// Justifies the columns of these names right.
@@ -43,16 +49,6 @@ impl Table {
         let mut cells = cells;
         cells.resize(self.header.len(), String::new());
         self.rows.push(cells);
-    }
-
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// True without rows.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     /// The lines, each ended by a newline.
@@ -102,7 +98,10 @@ mod tests {
         let mut table = Table::new(["ref", "name", "size"]).right(&["ref", "size"]);
         table.row(vec!["^10".into(), "é".into(), "1k".into()]);
         table.row(vec!["^9".into(), "longer".into()]);
-        assert_eq!(table.render(), "ref  name    size\n-----------------\n^10  é         1k\n ^9  longer      \n");
+        assert_eq!(
+            table.render(),
+            "ref  name    size\n-----------------\n^10  é         1k\n ^9  longer      \n"
+        );
     }
 
     #[test]

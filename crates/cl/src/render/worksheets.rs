@@ -12,12 +12,22 @@ pub fn header(address: &str, sheet: &Object) -> String {
         Some(Value::Array(tags)) => tags.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
-    let anonymous = if flag(sheet, "is_anonymous") { " [anonymous]" } else { "" };
-    let frozen = if sheet.get("frozen").is_some_and(|frozen| !frozen.is_null()) { " [frozen]" } else { "" };
+    let anonymous = if flag(sheet, "is_anonymous") {
+        " [anonymous]"
+    } else {
+        ""
+    };
+    let frozen = if sheet.get("frozen").is_some_and(|frozen| !frozen.is_null()) {
+        " [frozen]"
+    } else {
+        ""
+    };
     format!(
         "### Worksheet: {}\n### Title: {}\n### Tags: {}\n### Owner: {}{anonymous}\n### Permissions: {}{frozen}\n",
         worksheet(address, field(sheet, "uuid"), field(sheet, "name")),
-        text(sheet.get("title")).filter(|title| !title.is_empty()).unwrap_or("<none>"),
+        text(sheet.get("title"))
+            .filter(|title| !title.is_empty())
+            .unwrap_or("<none>"),
         tags.join(" "),
         user(sheet.get("owner")),
         group_permissions(sheet),
@@ -51,10 +61,14 @@ mod tests {
             "group_permissions": [{"group_name": "public", "permission": 1, "group": {"id": "0x41e95d8592de417cbb72"}}],
         });
         let plain = header("https://cl.example.org", sheet.as_object().unwrap());
-        for (key, value) in
-            [("frozen", json!("2024")), ("is_anonymous", json!(true)), ("tags", json!([])), ("owner", json!(null)),
-             ("group_permissions", json!([])), ("title", json!("T"))]
-        {
+        for (key, value) in [
+            ("frozen", json!("2024")),
+            ("is_anonymous", json!(true)),
+            ("tags", json!([])),
+            ("owner", json!(null)),
+            ("group_permissions", json!([])),
+            ("title", json!("T")),
+        ] {
             sheet[key] = value;
         }
         let other = header("https://cl.example.org", sheet.as_object().unwrap());
