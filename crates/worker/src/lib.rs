@@ -4,10 +4,19 @@
 //! The binary `cl-worker` and local mode both call [`run`].
 #![forbid(unsafe_code)]
 
+mod answers;
+mod cache;
+mod checkin;
 mod config;
 mod error;
 mod probe;
+mod machine;
+mod run;
 mod runtime;
+mod slots;
+mod websocket;
+mod workdir;
+mod worker;
 
 pub use config::{Config, Credentials, Gpus, RuntimeKind, Secret};
 pub use error::{Error, Result};
@@ -20,6 +29,5 @@ use tokio_util::sync::CancellationToken;
 /// Runs that are still going when it returns are left alone and picked up by the next worker that uses the same work
 /// directory and id, unless [`Config::pass_down_termination`] is set: then they are handed back to the server.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
-    let _ = (config, shutdown);
-    todo!()
+    worker::live(config, shutdown).await
 }

@@ -3,12 +3,18 @@
 pub mod docker;
 pub mod process;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+
+use crate::config::{Config, Gpus, RuntimeKind};
+use crate::error::{Error, Result};
+use crate::machine;
 
 /// Everything a runtime needs to start one run.
 #[derive(Clone, Debug)]
@@ -101,6 +107,9 @@ pub trait Runtime: Send + Sync {
     /// Makes the image available. Progress texts go to `progress`. An error fails the bundle.
     async fn image(&self, name: &str, progress: &watch::Sender<String>) -> Result<Image, String>;
 
+    /// A handle that [`Runtime::remove`] understands, for an attempt of which nobody knows whether it was started.
+    fn handle(&self, uuid: &str, attempt: &str) -> String;
+
     /// Starts the job, or finds it already started under the same attempt, and returns its handle.
     async fn start(&self, job: &Job) -> Result<String, StartError>;
 
@@ -121,6 +130,42 @@ pub trait Runtime: Send + Sync {
 
     /// Tidies up when the worker exits.
     async fn close(&self) {}
+}
+
+/// A runtime that works here, and the GPUs that it can give to jobs (index to UUID).
+pub struct Chosen {
+    pub runtime: Arc<dyn Runtime>,
+    pub gpus: BTreeMap<String, String>,
+}
+
+/// Finds out which of the wanted runtimes works. `work` is the work directory.
+pub async fn choose(config: &Config, work: &Path) -> Result<Chosen> {
+    let engine = match config.runtime {
+        RuntimeKind::Process => None,
+        RuntimeKind::Docker | RuntimeKind::Auto => Some(docker::DockerRuntime::connect(config).await),
+    };
+    match engine {
+        Some(Ok(runtime)) => {
+            tracing::info!("Bundles run in Docker containers");
+            let gpus = if config.gpuset == Gpus::None { BTreeMap::new() } else { runtime.gpus().await };
+            Ok(Chosen { runtime: Arc::new(runtime), gpus })
+        }
+        Some(Err(error)) if config.runtime == RuntimeKind::Docker => Err(Error::Runtime(format!(
+            "Unable to use Docker: {error}\nInstall and start Docker (on Debian: apt install docker.io), set DOCKER_HOST, \
+             or run bundles as plain processes with --bundle-runtime process."
+        ))),
+        other => {
+            if let Some(Err(error)) = other {
+                tracing::info!("No Docker engine answers ({error})");
+            }
+            let at = work.to_owned();
+            let made = tokio::task::spawn_blocking(move || process::ProcessRuntime::new(&at)).await;
+            let runtime = made.map_err(|error| Error::Internal(error.to_string()))?;
+            let runtime = runtime.map_err(|error| Error::Runtime(format!("Unable to run processes: {error}")))?;
+            let gpus = if config.gpuset == Gpus::None { BTreeMap::new() } else { machine::host_gpus().await };
+            Ok(Chosen { runtime: Arc::new(runtime), gpus })
+        }
+    }
 }
 
 /// How often limits that nothing announces are looked at.

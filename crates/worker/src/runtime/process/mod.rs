@@ -152,8 +152,12 @@ impl Runtime for ProcessRuntime {
         Ok(Image::default())
     }
 
+    fn handle(&self, uuid: &str, attempt: &str) -> String {
+        format!("{uuid}.{attempt}")
+    }
+
     async fn start(&self, job: &Job) -> Result<String, StartError> {
-        let name = format!("{}.{}", job.uuid, job.attempt);
+        let name = self.handle(&job.uuid, &job.attempt);
         if read_pid(&self.control(&name)).is_none() {
             self.spawn(job, &name).await?;
         }
