@@ -31,7 +31,12 @@ enum Answer {
 /// Answers in the background.
 pub fn answer(shared: Arc<Shared>, run: Option<Arc<Run>>, message: WorkerMessage) {
     match message {
-        WorkerMessage::Read { uuid, socket_id, path, read_args } => {
+        WorkerMessage::Read {
+            uuid,
+            socket_id,
+            path,
+            read_args,
+        } => {
             tokio::spawn(async move {
                 let found = match run {
                     Some(run) => Ok(read(&run, &uuid.to_string(), path, read_args).await),
@@ -40,7 +45,12 @@ pub fn answer(shared: Arc<Shared>, run: Option<Arc<Run>>, message: WorkerMessage
                 reply(&shared, socket_id, found).await;
             });
         }
-        WorkerMessage::Netcat { socket_id, port, message, .. } => {
+        WorkerMessage::Netcat {
+            socket_id,
+            port,
+            message,
+            ..
+        } => {
             tokio::spawn(async move {
                 let found = match run {
                     Some(run) => Ok(netcat(&shared, &run, port, &message).await.map_err(Error::internal)),
@@ -85,14 +95,7 @@ async fn read(run: &Arc<Run>, uuid: &str, path: String, args: ReadArgs) -> Resul
 }
 
 /// Opens what is asked for, so that an error is known before the first byte goes out. Blocks.
-fn look(
-    root: &Path,
-    uuid: &str,
-    path: &str,
-    args: &ReadArgs,
-    links: &[SubPath],
-    hidden: &[String],
-) -> Result<Answer> {
+fn look(root: &Path, uuid: &str, path: &str, args: &ReadArgs, links: &[SubPath], hidden: &[String]) -> Result<Answer> {
     let described = |error: contents::Error| match error {
         contents::Error::Link => Error::permission(format!("{uuid}/{path} is a symlink; links are not followed")),
         other => other.about(uuid, path),
@@ -108,7 +111,10 @@ fn look(
             if let (true, Some(entries)) = (sub.is_root(), &mut info.contents) {
                 entries.retain(|entry| !hidden.contains(&entry.name));
             }
-            info.resolved_target = Some(ResolvedTarget { bundle_uuid: uuid.to_owned(), subpath: path.to_owned() });
+            info.resolved_target = Some(ResolvedTarget {
+                bundle_uuid: uuid.to_owned(),
+                subpath: path.to_owned(),
+            });
             Answer::Info(info)
         }
         ReadArgs::StreamDirectory => {
@@ -135,7 +141,12 @@ fn look(
             let file = contents::open_file(root, &sub).map_err(described)?;
             stream(contents::gzip_stream(file.range_stream(*offset, *length)))
         }
-        ReadArgs::SummarizeFile { num_head_lines, num_tail_lines, max_line_length, truncation_text } => {
+        ReadArgs::SummarizeFile {
+            num_head_lines,
+            num_tail_lines,
+            max_line_length,
+            truncation_text,
+        } => {
             let size = |number: &u64| usize::try_from(*number).unwrap_or(usize::MAX);
             let summary = Summary {
                 head: size(num_head_lines),
@@ -155,7 +166,9 @@ fn stream(body: contents::ByteStream) -> Answer {
 }
 
 async fn netcat(shared: &Shared, run: &Run, port: u16, message: &str) -> std::result::Result<Answer, String> {
-    let handle = run.read(|state| state.handle.clone()).ok_or("the run has not started yet")?;
+    let handle = run
+        .read(|state| state.handle.clone())
+        .ok_or("the run has not started yet")?;
     let address = shared.runtime.address(&handle).await?;
     let talk = async {
         let mut peer = tokio::net::TcpStream::connect((address, port)).await?;
@@ -176,7 +189,13 @@ fn write(run: &Run, subpath: &str, text: &str) {
         tracing::warn!("{}: refused to write to {subpath}", run.uuid);
         return;
     };
-    let is_dependency = run.read(|state| state.links.iter().flat_map(SubPath::parse).any(|link| path.starts_with(&link)));
+    let is_dependency = run.read(|state| {
+        state
+            .links
+            .iter()
+            .flat_map(SubPath::parse)
+            .any(|link| path.starts_with(&link))
+    });
     if is_dependency {
         return;
     }

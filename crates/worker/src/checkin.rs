@@ -43,8 +43,9 @@ pub async fn keep_checking_in(shared: &Arc<Shared>) -> Result<()> {
             rhythm.sent();
             pending.push(Box::pin(check_in(shared, PATIENCE)));
         }
+        let count = pending.len();
         tokio::select! {
-            Some(answer) = pending.next(), if !pending.is_empty() => {
+            Some(answer) = pending.next(), if count > 0 => {
                 let succeeded = answer.is_ok();
                 rhythm.answered(shared, succeeded);
                 match answer {
@@ -58,7 +59,7 @@ pub async fn keep_checking_in(shared: &Arc<Shared>) -> Result<()> {
                     return Ok(());
                 }
             }
-            () = rhythm.wait(shared, pending.len()) => {}
+            () = rhythm.wait(shared, count) => {}
         }
     }
 }
@@ -76,7 +77,13 @@ struct Rhythm {
 impl Rhythm {
     fn new(_shared: &Shared) -> Self {
         let now = Instant::now();
-        Self { not_before: now, due: now, last_sent: None, failures: 0, connected: false }
+        Self {
+            not_before: now,
+            due: now,
+            last_sent: None,
+            failures: 0,
+            connected: false,
+        }
     }
 
     /// At most two at a time: one that the server may hold, and one with news.
@@ -85,7 +92,10 @@ impl Rhythm {
     }
 
     fn earliest(&self, pending: usize) -> Instant {
-        let held = self.last_sent.filter(|_| pending > 0).map_or(self.not_before, |sent| sent + HELD);
+        let held = self
+            .last_sent
+            .filter(|_| pending > 0)
+            .map_or(self.not_before, |sent| sent + HELD);
         self.due.max(self.not_before).max(held)
     }
 
@@ -105,10 +115,18 @@ impl Rhythm {
             self.failures = 0;
             self.connected = true;
             // Without a websocket the held check-in is what brings messages, so the next one follows at once.
-            let pause = if shared.wake_ups.connected() { shared.config.checkin_interval } else { GATHER };
+            let pause = if shared.wake_ups.connected() {
+                shared.config.checkin_interval
+            } else {
+                GATHER
+            };
             self.due = self.due.min(now + pause);
         } else {
-            let pause = if self.failures == 0 && self.connected { FIRST_FAILURE } else { LATER_FAILURES };
+            let pause = if self.failures == 0 && self.connected {
+                FIRST_FAILURE
+            } else {
+                LATER_FAILURES
+            };
             self.failures += 1;
             self.not_before = now + pause.min(shared.config.checkin_interval.max(FIRST_FAILURE));
             self.due = self.not_before;
@@ -137,7 +155,10 @@ fn finished(shared: &Shared, idle_since: Instant) -> bool {
         return false;
     }
     if shared.runs_left() == 0 {
-        tracing::info!("The permitted number of runs, {}, has been reached", shared.config.exit_after_num_runs);
+        tracing::info!(
+            "The permitted number of runs, {}, has been reached",
+            shared.config.exit_after_num_runs
+        );
         return true;
     }
     let idle = idle_since.elapsed();
@@ -162,7 +183,14 @@ async fn check_in(shared: &Arc<Shared>, patience: Duration) -> Answer {
     };
     let mut report = serde_json::to_value(request(shared, hold)).unwrap_or_default();
     report["version"] = env!("CARGO_PKG_VERSION").into();
-    shared.client.check_in(&shared.id, &report, patience + Duration::from_secs(CHECK_IN_HOLD_SECONDS)).await
+    shared
+        .client
+        .check_in(
+            &shared.id,
+            &report,
+            patience + Duration::from_secs(CHECK_IN_HOLD_SECONDS),
+        )
+        .await
 }
 
 /// The complete current state of the worker.

@@ -10,7 +10,9 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// The server refuses the account.
-    #[error("Cannot log into the bundle service. Please check your worker credentials.\nUsername: \"{username}\" , server \"{server}\"")]
+    #[error(
+        "Cannot log into the bundle service. Please check your worker credentials.\nUsername: \"{username}\" , server \"{server}\""
+    )]
     Login { username: String, server: String },
     /// The work directory cannot be used.
     #[error("work directory {path}: {reason}")]

@@ -25,9 +25,15 @@ pub struct Machine {
 /// Processors of this process's affinity mask.
 pub fn affinity() -> BTreeSet<u32> {
     let own = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0));
-    let listed: BTreeSet<u32> = own.ok().into_iter().flat_map(|mask| {
-        (0..nix::sched::CpuSet::count()).filter(move |cpu| mask.is_set(*cpu).unwrap_or(false)).map(|cpu| cpu as u32)
-    }).collect();
+    let listed: BTreeSet<u32> = own
+        .ok()
+        .into_iter()
+        .flat_map(|mask| {
+            (0..nix::sched::CpuSet::count())
+                .filter(move |cpu| mask.is_set(*cpu).unwrap_or(false))
+                .map(|cpu| cpu as u32)
+        })
+        .collect();
     if listed.is_empty() {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         return (0..count as u32).collect();
@@ -86,7 +92,10 @@ pub fn parse_gpus(text: &str) -> BTreeMap<String, String> {
             let (index, uuid) = line.split_once(',')?;
             let (index, uuid) = (index.trim(), uuid.trim());
             let known = index.bytes().all(|byte| byte.is_ascii_digit())
-                && uuid.strip_prefix("GPU-")?.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+                && uuid
+                    .strip_prefix("GPU-")?
+                    .bytes()
+                    .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
             (known && !index.is_empty()).then(|| (index.to_owned(), uuid.to_owned()))
         })
         .collect()
@@ -96,7 +105,14 @@ pub fn parse_gpus(text: &str) -> BTreeMap<String, String> {
 pub fn physical_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     text.lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?
+                .trim()
+                .strip_suffix("kB")?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
         .map_or(0, |kib| kib * 1024)
 }
 
@@ -118,9 +134,16 @@ mod tests {
         let available = BTreeSet::from([0, 1, 2]);
         assert_eq!(choose_cpus(None, &available).unwrap(), available);
         assert_eq!(choose_cpus(Some(&[2, 0]), &available).unwrap(), BTreeSet::from([0, 2]));
-        for (listed, why) in [(vec![1, 1], "not distinct"), (vec![3], "out of range"), (vec![], "out of range")] {
+        for (listed, why) in [
+            (vec![1, 1], "not distinct"),
+            (vec![3], "out of range"),
+            (vec![], "out of range"),
+        ] {
             let error = choose_cpus(Some(&listed), &available).unwrap_err().to_string();
-            assert!(error.starts_with("CPUSET_STR invalid: CPUs ") && error.contains(why), "{error}");
+            assert!(
+                error.starts_with("CPUSET_STR invalid: CPUs ") && error.contains(why),
+                "{error}"
+            );
         }
     }
 
@@ -130,7 +153,10 @@ mod tests {
         assert_eq!(available.len(), 2);
         let all = BTreeSet::from(["GPU-aa-1".to_owned(), "GPU-bb-2".to_owned()]);
         assert_eq!(choose_gpus(&Gpus::All, &available).unwrap(), all);
-        assert_eq!(choose_gpus(&Gpus::Listed(vec!["1".into(), "GPU-aa-1".into()]), &available).unwrap(), all);
+        assert_eq!(
+            choose_gpus(&Gpus::Listed(vec!["1".into(), "GPU-aa-1".into()]), &available).unwrap(),
+            all
+        );
         assert!(choose_gpus(&Gpus::None, &available).unwrap().is_empty());
         assert!(choose_gpus(&Gpus::Listed(vec!["7".into()]), &available).is_err());
     }

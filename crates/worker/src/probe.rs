@@ -9,6 +9,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether an engine answers at `DOCKER_HOST` or the usual socket; what [`crate::RuntimeKind::Auto`] goes by.
 pub async fn docker_answers() -> bool {
-    let Ok(docker) = Docker::connect_with_defaults() else { return false };
+    let Ok(docker) = Docker::connect_with_defaults() else {
+        return false;
+    };
     matches!(tokio::time::timeout(PATIENCE, docker.ping()).await, Ok(Ok(_)))
 }

@@ -33,7 +33,10 @@ impl Slots {
         Arc::new(Self {
             cpu_total: machine.cpus.len(),
             gpu_total: machine.gpus.len(),
-            free: Mutex::new(Free { cpus: machine.cpus.clone(), gpus: machine.gpus.clone() }),
+            free: Mutex::new(Free {
+                cpus: machine.cpus.clone(),
+                gpus: machine.gpus.clone(),
+            }),
             returned: Notify::new(),
         })
     }
@@ -57,7 +60,11 @@ impl Slots {
         let taken_gpus: BTreeSet<String> = free.gpus.iter().take(gpus).cloned().collect();
         free.cpus.retain(|cpu| !taken_cpus.contains(cpu));
         free.gpus.retain(|gpu| !taken_gpus.contains(gpu));
-        Ok(Lease { slots: self.clone(), cpus: taken_cpus, gpus: taken_gpus })
+        Ok(Lease {
+            slots: self.clone(),
+            cpus: taken_cpus,
+            gpus: taken_gpus,
+        })
     }
 
     /// Takes what a run that outlived the last worker still uses.
@@ -67,7 +74,11 @@ impl Slots {
         let taken_gpus: BTreeSet<String> = free.gpus.intersection(gpus).cloned().collect();
         free.cpus.retain(|cpu| !taken_cpus.contains(cpu));
         free.gpus.retain(|gpu| !taken_gpus.contains(gpu));
-        Lease { slots: self.clone(), cpus: taken_cpus, gpus: taken_gpus }
+        Lease {
+            slots: self.clone(),
+            cpus: taken_cpus,
+            gpus: taken_gpus,
+        }
     }
 }
 

@@ -46,7 +46,10 @@ pub async fn listen(url: String, wake_ups: Arc<WakeUps>) {
         }
         // Workers that lost the same server do not come back in step.
         let jitter = 0.5 + 0.5 * rand::random::<f64>();
-        tracing::debug!("websocket {url}: {reason}; connecting again in {:.1} s", pause.as_secs_f64() * jitter);
+        tracing::debug!(
+            "websocket {url}: {reason}; connecting again in {:.1} s",
+            pause.as_secs_f64() * jitter
+        );
         tokio::time::sleep(pause.mul_f64(jitter)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -36,7 +36,9 @@ impl WorkDir {
             Some(id) => {
                 let lock = reserve(&ids, id, hostname).map_err(|error| failed(&error))?;
                 let lock = lock.ok_or_else(|| {
-                    failed(&format_args!("another worker with the id {id} uses it; choose another --id or --work-dir"))
+                    failed(&format_args!(
+                        "another worker with the id {id} uses it; choose another --id or --work-dir"
+                    ))
                 })?;
                 (id.to_owned(), lock)
             }
@@ -70,8 +72,13 @@ pub const STATES_PREFIX: &str = "worker-state-";
 /// The lock on an id, or `None` when a live process has it.
 fn reserve(ids: &Path, id: &str, hostname: &str) -> std::io::Result<Option<File>> {
     let path = ids.join(format!("{}.lock", file_name(id)));
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o660).open(path)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o660)
+        .open(path)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
@@ -85,7 +92,10 @@ fn reserve(ids: &Path, id: &str, hostname: &str) -> std::io::Result<Option<File>
 
 /// An id that a worker on this machine left behind.
 fn adopt(ids: &Path, hostname: &str) -> Option<(String, File)> {
-    let mut files: Vec<PathBuf> = fs::read_dir(ids).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(ids)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     files.sort();
     files.into_iter().find_map(|path| {
         let mut text = String::new();
@@ -134,6 +144,9 @@ mod tests {
         assert!(chosen.states().starts_with(directory.path().canonicalize().unwrap()));
         assert_eq!(chosen.states().parent(), Some(chosen.path.as_path()));
         drop(chosen);
-        assert_eq!(WorkDir::open(directory.path(), None, "lab").unwrap().id, format!("lab({})", std::process::id()));
+        assert_eq!(
+            WorkDir::open(directory.path(), None, "lab").unwrap().id,
+            format!("lab({})", std::process::id())
+        );
     }
 }

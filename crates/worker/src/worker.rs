@@ -70,11 +70,20 @@ impl Changes {
 
 impl Shared {
     pub fn runs(&self) -> Vec<Arc<Run>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     pub fn run(&self, uuid: Uuid) -> Option<Arc<Run>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(&uuid).cloned()
+        self.runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&uuid)
+            .cloned()
     }
 
     /// Forgets a finished run.
@@ -84,7 +93,10 @@ impl Shared {
 
     /// Bytes a run may use when it asks for `wanted`; 0 means all that this worker offers.
     pub fn memory_limit(&self, wanted: i64) -> u64 {
-        u64::try_from(wanted).ok().filter(|bytes| *bytes > 0).unwrap_or(self.machine.memory)
+        u64::try_from(wanted)
+            .ok()
+            .filter(|bytes| *bytes > 0)
+            .unwrap_or(self.machine.memory)
     }
 
     /// One more run was accepted.
@@ -94,7 +106,9 @@ impl Shared {
 
     /// Runs that will still be accepted.
     pub fn runs_left(&self) -> u64 {
-        self.config.exit_after_num_runs.saturating_sub(self.accepted.load(Ordering::Relaxed))
+        self.config
+            .exit_after_num_runs
+            .saturating_sub(self.accepted.load(Ordering::Relaxed))
     }
 
     pub fn is_terminating(&self) -> bool {
@@ -148,7 +162,11 @@ pub async fn live(config: Config, shutdown: CancellationToken) -> Result<()> {
     tracing::info!("Worker started!");
     tracing::info!("my id is: {}", shared.id);
     let mut tasks = JoinSet::new();
-    let address = format!("{}/worker/{}", shared.config.websocket_base(), websocket_name(&shared.id));
+    let address = format!(
+        "{}/worker/{}",
+        shared.config.websocket_base(),
+        websocket_name(&shared.id)
+    );
     tasks.spawn(websocket::listen(address, shared.wake_ups.clone()));
     let drivers = resume(&shared);
     let ended = tokio::select! {
@@ -174,7 +192,9 @@ pub async fn live(config: Config, shutdown: CancellationToken) -> Result<()> {
 }
 
 fn connect(config: &Config) -> Result<Client> {
-    let seconds = std::env::var("CODALAB_URLOPEN_TIMEOUT_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds = std::env::var("CODALAB_URLOPEN_TIMEOUT_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let options = Options {
         timeout: Duration::from_secs(seconds.unwrap_or(300)),
         user_agent: concat!("cl-worker/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -198,7 +218,9 @@ async fn log_in(config: &Config, client: &Client, shutdown: &CancellationToken) 
         match client.get_json("user", Query::new()).await {
             Ok(user) => {
                 let id = user.pointer("/data/id");
-                return Ok(Some(id.and_then(|id| id.as_str().map(str::to_owned).or(id.as_i64().map(|n| n.to_string())))));
+                return Ok(Some(id.and_then(|id| {
+                    id.as_str().map(str::to_owned).or(id.as_i64().map(|n| n.to_string()))
+                })));
             }
             Err(error) if !error.is_retryable() => {
                 tracing::error!("{error}");
@@ -206,7 +228,10 @@ async fn log_in(config: &Config, client: &Client, shutdown: &CancellationToken) 
                     Credentials::Password { username, .. } => username.clone(),
                     Credentials::Tokens(_) => String::new(),
                 };
-                return Err(Error::Login { username, server: config.server.clone() });
+                return Err(Error::Login {
+                    username,
+                    server: config.server.clone(),
+                });
             }
             Err(error) => tracing::warn!("{error}; trying again in {:.1} s", pause.as_secs_f64()),
         }
@@ -274,11 +299,21 @@ fn resume(shared: &Arc<Shared>) -> Vec<AbortOnDrop> {
         }
         state.is_restaged = false;
         tracing::info!("Bundle {uuid} is resumed in {}", state.stage.name());
-        runs.insert(uuid, Arc::new(Run::new(state, shared.work.run(&uuid.to_string()), shared.store.clone())));
+        runs.insert(
+            uuid,
+            Arc::new(Run::new(
+                state,
+                shared.work.run(&uuid.to_string()),
+                shared.store.clone(),
+            )),
+        );
     }
     let resumed: Vec<_> = runs.values().cloned().collect();
     drop(runs);
-    resumed.into_iter().map(|run| AbortOnDrop(tokio::spawn(run::drive(run, shared.clone())))).collect()
+    resumed
+        .into_iter()
+        .map(|run| AbortOnDrop(tokio::spawn(run::drive(run, shared.clone()))))
+        .collect()
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -292,7 +327,12 @@ impl Drop for AbortOnDrop {
 /// Waits until every run is handed back or finished, reporting meanwhile.
 async fn hand_back(shared: &Arc<Shared>) {
     shared.restage_all().await;
-    let done = || shared.runs().iter().all(|run| run.read(|state| state.stage == Stage::Restaged));
+    let done = || {
+        shared
+            .runs()
+            .iter()
+            .all(|run| run.read(|state| state.stage == Stage::Restaged))
+    };
     let reporting = checkin::keep_checking_in(shared);
     tokio::pin!(reporting);
     while !done() {
@@ -317,7 +357,12 @@ async fn leave(shared: &Arc<Shared>) {
         // Runs go on without us; the next worker reports them.
         return;
     }
-    let deadline = Instant::now() + if restaged.is_empty() { Duration::from_secs(2) } else { LAST_REPORT_PATIENCE };
+    let deadline = Instant::now()
+        + if restaged.is_empty() {
+            Duration::from_secs(2)
+        } else {
+            LAST_REPORT_PATIENCE
+        };
     while let Err(error) = checkin::last_words(shared, deadline).await {
         tracing::warn!("Disconnected from server! Failed check in: {error}");
         if Instant::now() + Duration::from_secs(1) >= deadline {
@@ -333,7 +378,12 @@ async fn leave(shared: &Arc<Shared>) {
 
 /// The id as the last part of the websocket's address: parentheses stay as they are.
 fn websocket_name(id: &str) -> String {
-    const KEEP: &percent_encoding::AsciiSet =
-        &percent_encoding::NON_ALPHANUMERIC.remove(b'(').remove(b')').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    const KEEP: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'(')
+        .remove(b')')
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
     percent_encoding::utf8_percent_encode(id, KEEP).to_string()
 }

@@ -23,7 +23,11 @@ impl Fetch for HttpFetch {
         let described = |error: client::Error| error.to_string();
         let info = self.0.contents_info(uuid, path, 0).await.map_err(described)?;
         let info = info.ok_or_else(|| format!("{uuid}/{path} not found"))?;
-        let download = self.0.blob(uuid, path, &BlobOptions::default()).await.map_err(described)?;
+        let download = self
+            .0
+            .blob(uuid, path, &BlobOptions::default())
+            .await
+            .map_err(described)?;
         let counter = received.clone();
         let body = download.body.inspect(move |piece| {
             if let Ok(bytes) = piece {
@@ -39,7 +43,8 @@ impl Fetch for HttpFetch {
             let failed = |error| contents::Error::io(target.display().to_string(), error);
             let mut file = File::create_new(&target).map_err(failed)?;
             std::io::copy(reader, &mut file).map_err(failed)?;
-            file.set_permissions(std::fs::Permissions::from_mode(permissions)).map_err(failed)
+            file.set_permissions(std::fs::Permissions::from_mode(permissions))
+                .map_err(failed)
         });
         written.await.map_err(|error| error.to_string())
     }

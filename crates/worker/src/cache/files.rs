@@ -65,7 +65,12 @@ impl Files {
         for part in [".meta", ".locks", ".partial"] {
             fs::create_dir_all(directory.join(part))?;
         }
-        Ok(Self { work: work.to_owned(), directory, limit, counter: AtomicU64::new(0) })
+        Ok(Self {
+            work: work.to_owned(),
+            directory,
+            limit,
+            counter: AtomicU64::new(0),
+        })
     }
 
     /// Removes everything that is not a complete entry and gives the keys of the rest.
@@ -140,9 +145,16 @@ impl Files {
     /// Makes a download an entry.
     pub fn publish(&self, key: &DependencyKey, partial: Partial) -> Result<PathBuf> {
         let data = partial.path();
-        let bytes = contents::disk_usage(&data, &SubPath::root()).map_err(std::io::Error::other)?.bytes;
+        let bytes = contents::disk_usage(&data, &SubPath::root())
+            .map_err(std::io::Error::other)?
+            .bytes;
         let name = name(key);
-        let entry = Entry { uuid: key.0.clone(), path: key.1.clone(), bytes, used: SystemTime::now() };
+        let entry = Entry {
+            uuid: key.0.clone(),
+            path: key.1.clone(),
+            bytes,
+            used: SystemTime::now(),
+        };
         let _guard = self.lock(FlockOperation::LockShared)?;
         let path = self.directory.join(&name);
         if path.symlink_metadata().is_ok() {
@@ -166,8 +178,11 @@ impl Files {
         if bytes > self.limit || list > LONGEST_LIST {
             let mut used = self.in_use();
             used.insert(name(keep));
-            let mut oldest: Vec<(SystemTime, String)> =
-                entries.iter().filter(|(name, _)| !used.contains(*name)).map(|(n, e)| (e.used, n.clone())).collect();
+            let mut oldest: Vec<(SystemTime, String)> = entries
+                .iter()
+                .filter(|(name, _)| !used.contains(*name))
+                .map(|(n, e)| (e.used, n.clone()))
+                .collect();
             oldest.sort();
             for (_, name) in oldest {
                 if bytes <= self.limit && list <= LONGEST_LIST {
@@ -209,7 +224,9 @@ impl Files {
             let read = fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice::<Entry>(&bytes)?));
             match read {
                 Ok(mut entry) => {
-                    entry.used = fs::metadata(&path).and_then(|found| found.modified()).unwrap_or(entry.used);
+                    entry.used = fs::metadata(&path)
+                        .and_then(|found| found.modified())
+                        .unwrap_or(entry.used);
                     entries.insert(name.to_owned(), entry);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -226,7 +243,10 @@ impl Files {
         let _ = fs::remove_file(self.meta(name));
         // Out of sight at once, whatever the removal takes.
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        let gone = self.directory.join(".partial").join(format!("{name}.gone-{}-{number}", std::process::id()));
+        let gone = self
+            .directory
+            .join(".partial")
+            .join(format!("{name}.gone-{}-{number}", std::process::id()));
         if fs::rename(self.directory.join(name), &gone).is_ok() {
             discard(&gone);
         }
@@ -237,15 +257,20 @@ impl Files {
     }
 
     fn lock(&self, operation: FlockOperation) -> Result<File> {
-        let file =
-            File::options().write(true).create(true).truncate(false).open(self.directory.join(".lock"))?;
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.directory.join(".lock"))?;
         rustix::fs::flock(&file, operation)?;
         Ok(file)
     }
 }
 
 fn names(directory: &Path) -> Result<Vec<String>> {
-    Ok(fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+    Ok(fs::read_dir(directory)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect())
 }
 
 fn discard(path: &Path) {
@@ -267,7 +292,13 @@ pub fn name(key: &DependencyKey) -> String {
     }
     let readable: String = path
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.') { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.') {
+                c
+            } else {
+                '_'
+            }
+        })
         .take(100)
         .collect();
     let digest = Sha256::digest(path.as_bytes());

@@ -70,7 +70,12 @@ impl DependencyCache {
     pub fn keys(&self) -> Vec<DependencyKey> {
         let mut keys = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let downloads = self.downloads.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.extend(downloads.iter().filter(|(_, download)| download.strong_count() > 0).map(|(key, _)| key.clone()));
+        keys.extend(
+            downloads
+                .iter()
+                .filter(|(_, download)| download.strong_count() > 0)
+                .map(|(key, _)| key.clone()),
+        );
         keys.into_iter().collect()
     }
 
@@ -106,7 +111,10 @@ impl DependencyCache {
         }
         let (sender, progress) = watch::channel(Progress::Received(0));
         let cancel = CancellationToken::new();
-        let download = Arc::new(Download { progress, _while_wanted: cancel.clone().drop_guard() });
+        let download = Arc::new(Download {
+            progress,
+            _while_wanted: cancel.clone().drop_guard(),
+        });
         downloads.insert(key.clone(), Arc::downgrade(&download));
         let task = Transfer {
             files: self.files.clone(),
@@ -185,9 +193,7 @@ impl Transfer {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, String> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, String> {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(format!("dependency cache: {error}")),

@@ -62,22 +62,34 @@ async fn one_download_serves_everybody_and_survives_a_restart() {
 async fn downloads_are_tried_again_and_then_given_up() {
     for (failures, works) in [(2, true), (3, false)] {
         let work = tempfile::tempdir().unwrap();
-        let source = Arc::new(Source { failures: AtomicUsize::new(failures), ..Source::default() });
+        let source = Arc::new(Source {
+            failures: AtomicUsize::new(failures),
+            ..Source::default()
+        });
         let cache = open(work.path(), &source, 1 << 20);
         let outcome = cache.get(&key("a"), |_| ()).await;
         assert_eq!(outcome.is_ok(), works, "{outcome:?}");
         if let Err(message) = outcome {
             assert_eq!(message, "Dependency download failed: no luck with a ");
-            assert!(cache.get(&key("a"), |_| ()).await.is_ok(), "the next wish starts afresh");
+            assert!(
+                cache.get(&key("a"), |_| ()).await.is_ok(),
+                "the next wish starts afresh"
+            );
         }
-        assert_eq!(fs::read_dir(work.path().join("dependencies/.partial")).unwrap().count(), 0);
+        assert_eq!(
+            fs::read_dir(work.path().join("dependencies/.partial")).unwrap().count(),
+            0
+        );
     }
 }
 
 #[tokio::test]
 async fn a_download_that_nobody_wants_any_more_is_aborted() {
     let work = tempfile::tempdir().unwrap();
-    let endless = Arc::new(Source { endless: true, ..Source::default() });
+    let endless = Arc::new(Source {
+        endless: true,
+        ..Source::default()
+    });
     let cache = open(work.path(), &endless, 1 << 20);
     let wanted = key("a");
     let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
@@ -89,7 +101,9 @@ async fn a_download_that_nobody_wants_any_more_is_aborted() {
     // The lock on the entry is free again, in this process and for others.
     let source = Arc::new(Source::default());
     let other = open(work.path(), &source, 1 << 20);
-    let path = tokio::time::timeout(Duration::from_secs(20), other.get(&wanted, |_| ())).await.unwrap();
+    let path = tokio::time::timeout(Duration::from_secs(20), other.get(&wanted, |_| ()))
+        .await
+        .unwrap();
     assert!(path.is_ok());
 }
 
@@ -129,7 +143,11 @@ async fn leftovers_of_a_crash_are_removed_at_the_start() {
     let directory = work.path().join("dependencies");
     fs::create_dir_all(directory.join(".partial/0x1.77-0")).unwrap();
     fs::create_dir_all(directory.join("0xorphan/sub")).unwrap();
-    fs::write(directory.join(".meta/0xgone.json"), r#"{"uuid":"0xgone","path":"","bytes":1}"#).unwrap();
+    fs::write(
+        directory.join(".meta/0xgone.json"),
+        r#"{"uuid":"0xgone","path":"","bytes":1}"#,
+    )
+    .unwrap();
     fs::write(directory.join(".meta/0xbad.json"), "{").unwrap();
     let cache = open(work.path(), &source, 1 << 20);
     assert_eq!(cache.keys(), vec![kept]);
@@ -140,7 +158,16 @@ async fn leftovers_of_a_crash_are_removed_at_the_start() {
 
 #[test]
 fn different_paths_have_different_names() {
-    let paths = ["", "a/b_c", "a_b/c", "a b/c", "a/b/c", "ä", "x".repeat(300).leak(), "y".repeat(300).leak()];
+    let paths = [
+        "",
+        "a/b_c",
+        "a_b/c",
+        "a b/c",
+        "a/b/c",
+        "ä",
+        "x".repeat(300).leak(),
+        "y".repeat(300).leak(),
+    ];
     let names: BTreeSet<String> = paths.iter().map(|path| files::name(&key(path))).collect();
     assert_eq!(names.len(), paths.len());
     assert!(names.iter().all(|name| name.len() < 200 && !name.contains('/')));

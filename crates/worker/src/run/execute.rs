@@ -33,7 +33,10 @@ pub async fn execute(run: &Arc<Run>, shared: &Arc<Shared>) -> (Stage, String) {
         state.run_status = "Uploading results.".to_owned();
     });
     run.hold(None);
-    (Stage::CleaningUp, format!("the command ended, exit code {:?}", exit.code))
+    (
+        Stage::CleaningUp,
+        format!("the command ended, exit code {:?}", exit.code),
+    )
 }
 
 /// The end of the command, however often the engine has to be asked.
@@ -43,7 +46,10 @@ async fn end(handle: &str, shared: &Shared) -> Exit {
         match shared.runtime.wait(handle).await {
             Ok(exit) => return exit,
             Err(error) if backoff.failures + 1 >= WAIT_ATTEMPTS => {
-                return Exit { failure: Some(error), ..Exit::default() };
+                return Exit {
+                    failure: Some(error),
+                    ..Exit::default()
+                };
             }
             Err(error) => tracing::error!("{handle}: {error}"),
         }
@@ -148,7 +154,9 @@ pub async fn directory_size(run: &Run) -> Option<u64> {
         if stopped.load(Ordering::Relaxed) {
             return None;
         }
-        contents::disk_usage(&directory, &SubPath::root()).ok().map(|usage| usage.bytes)
+        contents::disk_usage(&directory, &SubPath::root())
+            .ok()
+            .map(|usage| usage.bytes)
     });
     walked.await.ok().flatten()
 }

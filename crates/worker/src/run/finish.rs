@@ -19,7 +19,10 @@ const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 pub async fn clean_up(run: &Arc<Run>, shared: &Arc<Shared>) -> (Stage, String) {
     // A command may have been started just before a crash or a kill, and its handle not yet noted.
     let handle = run.read(|state| {
-        state.handle.clone().unwrap_or_else(|| shared.runtime.handle(&run.uuid.to_string(), &state.attempt))
+        state
+            .handle
+            .clone()
+            .unwrap_or_else(|| shared.runtime.handle(&run.uuid.to_string(), &state.attempt))
     });
     let mut backoff = Backoff::new();
     while let Err(error) = shared.runtime.remove(&handle).await {
@@ -53,7 +56,13 @@ pub async fn clean_up(run: &Arc<Run>, shared: &Arc<Shared>) -> (Stage, String) {
 }
 
 fn remove_links(run: &Run) {
-    for name in run.read(|state| state.names_to_remove().into_iter().map(str::to_owned).collect::<Vec<_>>()) {
+    for name in run.read(|state| {
+        state
+            .names_to_remove()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    }) {
         if let Err(error) = links::remove(&run.directory, &name) {
             tracing::error!("{}: {name}: {error}", run.uuid);
         }
@@ -108,9 +117,15 @@ const fn attempts_for(error: &client::Error) -> u32 {
 async fn upload_once(run: &Arc<Run>, shared: &Arc<Shared>) -> Result<(), client::Error> {
     let (excludes, store) = run.read(|state| {
         let metadata = &state.bundle.metadata;
-        (Excludes::new(metadata.list("exclude_patterns")), metadata.str("store").to_owned())
+        (
+            Excludes::new(metadata.list("exclude_patterns")),
+            metadata.str("store").to_owned(),
+        )
     });
-    let options = PackOptions { excludes, ..PackOptions::default() };
+    let options = PackOptions {
+        excludes,
+        ..PackOptions::default()
+    };
     let (watcher, told) = (run.clone(), shared.clone());
     let mut sent = 0_u64;
     let body = pack_tree_stream(run.directory.clone(), SubPath::root(), options).inspect(move |piece| {
@@ -121,8 +136,14 @@ async fn upload_once(run: &Arc<Run>, shared: &Arc<Shared>) -> Result<(), client:
             told.changes.soon();
         }
     });
-    let query = Query::new().with("filename", "bundle.tar.gz").flag("finalize_on_success", false).with("store", store);
-    shared.client.put_contents(&run.uuid.to_string(), query, Body::Stream(body.boxed(), None)).await
+    let query = Query::new()
+        .with("filename", "bundle.tar.gz")
+        .flag("finalize_on_success", false)
+        .with("store", store);
+    shared
+        .client
+        .put_contents(&run.uuid.to_string(), query, Body::Stream(body.boxed(), None))
+        .await
 }
 
 /// What the server is told with the final report.
@@ -130,7 +151,10 @@ fn prepare_last_words(run: &Run) {
     run.update(|state| {
         state.run_status = "Finalizing bundle.".to_owned();
         if state.is_killed {
-            let message = state.kill_message.clone().unwrap_or_else(|| "Kill requested".to_owned());
+            let message = state
+                .kill_message
+                .clone()
+                .unwrap_or_else(|| "Kill requested".to_owned());
             // A repetition of the stage after a crash must not say it twice.
             if !state.failure_message.as_deref().unwrap_or_default().ends_with(&message) {
                 state.fail(&message);

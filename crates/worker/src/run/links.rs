@@ -29,22 +29,33 @@ pub struct Plan {
 /// Says where the dependencies go: child path as given, place on this machine. An error fails the bundle.
 pub fn plan(uuid: &str, dependencies: &[(String, PathBuf)], runtime: &dyn Runtime) -> Result<Plan, String> {
     let mut plan = Plan::default();
-    let mut add = |child_path: &str, host_path: &Path, plan: &mut Plan| {
+    let add = |child_path: &str, host_path: &Path, plan: &mut Plan| {
         let job_path = runtime.dependency_path(uuid, child_path, host_path);
         plan.links.push((child_path.to_owned(), job_path.clone()));
-        plan.mounts.push(Mount { host_path: host_path.to_owned(), job_path });
+        plan.mounts.push(Mount {
+            host_path: host_path.to_owned(),
+            job_path,
+        });
     };
     for (child_path, host_path) in dependencies {
         let invalid = |why: &str| format!("Invalid dependency path {child_path}: {why}");
-        if Path::new(child_path).components().any(|part| part == Component::ParentDir) {
+        if Path::new(child_path)
+            .components()
+            .any(|part| part == Component::ParentDir)
+        {
             return Err(invalid("it must not contain .."));
         }
         if child_path.starts_with('/') {
             let job_path = absolute(uuid, child_path).ok_or_else(|| invalid("this place is reserved"))?;
             if !runtime.mounts_anywhere() {
-                return Err(invalid("absolute paths need a container, and this worker runs plain processes"));
+                return Err(invalid(
+                    "absolute paths need a container, and this worker runs plain processes",
+                ));
             }
-            plan.mounts.push(Mount { host_path: host_path.clone(), job_path });
+            plan.mounts.push(Mount {
+                host_path: host_path.clone(),
+                job_path,
+            });
             continue;
         }
         let clean = SubPath::parse(child_path).map_err(|error| invalid(&error.to_string()))?;
@@ -56,7 +67,9 @@ pub fn plan(uuid: &str, dependencies: &[(String, PathBuf)], runtime: &dyn Runtim
         let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
         names.sort();
         for name in names {
-            let text = name.to_str().ok_or_else(|| invalid("it contains a name that is not UTF-8"))?;
+            let text = name
+                .to_str()
+                .ok_or_else(|| invalid("it contains a name that is not UTF-8"))?;
             add(text, &host_path.join(&name), &mut plan);
         }
     }
@@ -96,7 +109,8 @@ pub fn write_file(directory: &Path, path: &SubPath, text: &[u8]) -> std::io::Res
         return Err(std::io::Error::other("a file needs a name"));
     };
     let parent = open_parent(directory, path, false)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = fs::File::from(rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?);
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::other("not a regular file"));
@@ -196,7 +210,10 @@ mod tests {
         write_file(run.path(), &path("note"), b"longer text").unwrap();
         write_file(run.path(), &path("note"), b"hi").unwrap();
         assert_eq!(fs::read_to_string(run.path().join("note")).unwrap(), "hi");
-        let fifo = std::process::Command::new("mkfifo").arg(run.path().join("fifo")).status().unwrap();
+        let fifo = std::process::Command::new("mkfifo")
+            .arg(run.path().join("fifo"))
+            .status()
+            .unwrap();
         assert!(fifo.success());
         assert!(write_file(run.path(), &path("fifo"), b"x").is_err());
     }

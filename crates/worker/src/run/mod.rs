@@ -45,7 +45,11 @@ struct Orders {
 
 impl Run {
     pub fn new(state: RunState, directory: PathBuf, store: Store) -> Self {
-        let orders = Orders { over: state.is_over(), restaged: state.is_restaged, finalized: state.finalized };
+        let orders = Orders {
+            over: state.is_over(),
+            restaged: state.is_restaged,
+            finalized: state.finalized,
+        };
         Self {
             uuid: state.uuid(),
             directory,
@@ -66,9 +70,14 @@ impl Run {
         let orders = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             change(&mut state);
-            Orders { over: state.is_over(), restaged: state.is_restaged, finalized: state.finalized }
+            Orders {
+                over: state.is_over(),
+                restaged: state.is_restaged,
+                finalized: state.finalized,
+            }
         };
-        self.orders.send_if_modified(|known| std::mem::replace(known, orders) != orders);
+        self.orders
+            .send_if_modified(|known| std::mem::replace(known, orders) != orders);
     }
 
     /// Brings the state to disk. A failure is logged: the run goes on, it would only not survive a crash.
@@ -77,7 +86,11 @@ impl Run {
         let run = self.clone();
         let saved = tokio::task::spawn_blocking(move || {
             let state = run.read(RunState::clone);
-            if state.stage == Stage::Finished { Ok(()) } else { run.store.save(&state) }
+            if state.stage == Stage::Finished {
+                Ok(())
+            } else {
+                run.store.save(&state)
+            }
         });
         if let Ok(Err(error)) = saved.await {
             tracing::error!("{}: the state of the run cannot be saved: {error}", self.uuid);
@@ -100,7 +113,11 @@ impl Run {
     }
 
     async fn until_finalized(&self) {
-        let _ = self.orders.subscribe().wait_for(|orders| orders.finalized || orders.restaged).await;
+        let _ = self
+            .orders
+            .subscribe()
+            .wait_for(|orders| orders.finalized || orders.restaged)
+            .await;
     }
 
     fn hold(&self, lease: Option<Lease>) {
@@ -175,7 +192,10 @@ impl Backoff {
     const LONGEST: Duration = Duration::from_secs(60);
 
     const fn new() -> Self {
-        Self { pause: Duration::from_secs(1), failures: 0 }
+        Self {
+            pause: Duration::from_secs(1),
+            failures: 0,
+        }
     }
 
     async fn wait(&mut self) {
@@ -187,5 +207,7 @@ impl Backoff {
 
 /// Seconds since 1970.
 pub fn unix_now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }

@@ -52,9 +52,12 @@ pub async fn prepare(run: &Arc<Run>, shared: &Arc<Shared>) -> (Stage, String) {
 /// Asks the server whether the run is still ours. Counts the run when it is.
 async fn confirm(run: &Arc<Run>, shared: &Arc<Shared>) -> bool {
     let mut backoff = Backoff::new();
+    let uuid = run.uuid.to_string();
     loop {
         let started = run.read(|state| state.accepted_at) as i64;
-        let asked = shared.client.start_bundle(&shared.id, &run.uuid.to_string(), &shared.machine.hostname, started);
+        let asked = shared
+            .client
+            .start_bundle(&shared.id, &uuid, &shared.machine.hostname, started);
         match asked.await {
             Ok(true) => {
                 shared.count_run();
@@ -82,7 +85,8 @@ async fn get_going(run: &Arc<Run>, shared: &Arc<Shared>) -> Result<(), String> {
     let lease = processors(run, shared).await;
     let notes = Notes::new(run, shared);
     let image_name = run.read(|state| state.resources.docker_image.clone());
-    let (image, dependencies) = tokio::try_join!(image(&image_name, shared, &notes), dependencies(run, shared, &notes))?;
+    let (image, dependencies) =
+        tokio::try_join!(image(&image_name, shared, &notes), dependencies(run, shared, &notes))?;
     let plan = {
         let (run, shared) = (run.clone(), shared.clone());
         tokio::task::spawn_blocking(move || set_out(&run, &shared, &dependencies))
@@ -158,13 +162,20 @@ async fn image(name: &str, shared: &Shared, notes: &Notes<'_>) -> Result<Image, 
 async fn dependencies(run: &Run, shared: &Shared, notes: &Notes<'_>) -> Result<Vec<(String, PathBuf)>, String> {
     let wanted: Vec<(String, DependencyKey)> = run.read(|state| {
         let parents = state.bundle.dependencies.iter();
-        parents.map(|d| (d.child_path.clone(), (d.parent_uuid.to_string(), d.parent_path.clone()))).collect()
+        parents
+            .map(|d| (d.child_path.clone(), (d.parent_uuid.to_string(), d.parent_path.clone())))
+            .collect()
     });
     try_join_all(wanted.into_iter().map(async |(child_path, key)| {
         let note = notes.add();
         let found = shared.cache.get(&key, |bytes| {
             let size = domain::size::format_verbose(bytes as f64);
-            notes.set(note, Some(format!("Downloading dependency {child_path}: {size} done (archived size)")));
+            notes.set(
+                note,
+                Some(format!(
+                    "Downloading dependency {child_path}: {size} done (archived size)"
+                )),
+            );
         });
         let found = found.await;
         notes.set(note, None);
@@ -236,7 +247,11 @@ struct Notes<'a> {
 
 impl<'a> Notes<'a> {
     fn new(run: &'a Run, shared: &'a Shared) -> Self {
-        Self { run, shared, texts: Mutex::default() }
+        Self {
+            run,
+            shared,
+            texts: Mutex::default(),
+        }
     }
 
     fn add(&self) -> usize {

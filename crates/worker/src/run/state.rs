@@ -198,7 +198,11 @@ impl RunState {
 
     pub fn measured(&mut self, usage: Usage, memory_limit: u64) {
         self.cpu_usage = usage.cpu;
-        self.memory_usage = if memory_limit == 0 { 0.0 } else { usage.memory as f64 / memory_limit as f64 };
+        self.memory_usage = if memory_limit == 0 {
+            0.0
+        } else {
+            usage.memory as f64 / memory_limit as f64
+        };
         self.memory_max = self.memory_max.max(usage.memory_max);
         self.time_user = usage.user_seconds;
         self.time_system = usage.system_seconds;
@@ -216,8 +220,11 @@ impl RunState {
                 self.kill(&memory_message(self.resources.memory));
             }
         }
-        self.time_total =
-            exit.wall_seconds.or(self.started_at.map(|start| now - start)).unwrap_or(0.0).max(0.0);
+        self.time_total = exit
+            .wall_seconds
+            .or(self.started_at.map(|start| now - start))
+            .unwrap_or(0.0)
+            .max(0.0);
         self.time_user = exit.user_seconds.unwrap_or(0.0).max(self.time_user);
         self.time_system = exit.system_seconds.unwrap_or(0.0).max(self.time_system);
         self.cpu_usage = 0.0;
@@ -268,7 +275,11 @@ pub fn memory_message(limit: i64) -> String {
 /// Why a run over its time limit was killed; both in seconds.
 pub fn time_message(uptime: f64, limit: i64) -> String {
     let format = domain::duration::format;
-    format!("Time limit exceeded. (Container uptime {} > time limit {})", format(uptime), format(limit as f64))
+    format!(
+        "Time limit exceeded. (Container uptime {} > time limit {})",
+        format(uptime),
+        format(limit as f64)
+    )
 }
 
 /// Why a run over its disk limit (bytes) was killed.
@@ -298,7 +309,10 @@ pub mod tests {
     fn limits_are_named_in_the_words_users_know() {
         assert_eq!(disk_message(2 << 20), "Disk limit 2mb exceeded.");
         assert_eq!(memory_message(64 << 20), "Memory limit 64m exceeded.");
-        assert_eq!(time_message(1.26, 1), "Time limit exceeded. (Container uptime 1.3s > time limit 1.0s)");
+        assert_eq!(
+            time_message(1.26, 1),
+            "Time limit exceeded. (Container uptime 1.3s > time limit 1.0s)"
+        );
     }
 
     #[test]
@@ -315,7 +329,11 @@ pub mod tests {
 
     #[test]
     fn an_exit_is_read_in_the_light_of_what_happened() {
-        let killed = |code, oom| Exit { code: Some(code), out_of_memory: oom, ..Exit::default() };
+        let killed = |code, oom| Exit {
+            code: Some(code),
+            out_of_memory: oom,
+            ..Exit::default()
+        };
         for (exit, memory) in [
             (killed(0, Some(false)), false),
             (killed(0, Some(true)), false),
@@ -331,6 +349,9 @@ pub mod tests {
         let mut state = RunState::accept(message("x"), "a".into(), 0.0);
         state.kill("Kill requested");
         state.ended(&killed(137, Some(false)), 1.0);
-        assert_eq!((state.exitcode, state.kill_message.as_deref()), (None, Some("Kill requested")));
+        assert_eq!(
+            (state.exitcode, state.kill_message.as_deref()),
+            (None, Some("Kill requested"))
+        );
     }
 }

@@ -60,7 +60,10 @@ pub fn read_all(directory: &Path) -> Vec<RunState> {
         .filter_map(|path| match read(&path) {
             Ok(state) => state,
             Err(error) => {
-                tracing::warn!("{}: cannot read the state of this run, so it is not resumed: {error}", path.display());
+                tracing::warn!(
+                    "{}: cannot read the state of this run, so it is not resumed: {error}",
+                    path.display()
+                );
                 None
             }
         })

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::config::{Config, Gpus, RuntimeKind};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::machine;
 
 /// Everything a runtime needs to start one run.
@@ -139,7 +139,7 @@ pub struct Chosen {
 }
 
 /// Finds out which of the wanted runtimes works. `work` is the work directory.
-pub async fn choose(config: &Config, work: &Path) -> Result<Chosen> {
+pub async fn choose(config: &Config, work: &Path) -> crate::error::Result<Chosen> {
     let engine = match config.runtime {
         RuntimeKind::Process => None,
         RuntimeKind::Docker | RuntimeKind::Auto => Some(docker::DockerRuntime::connect(config).await),
@@ -147,8 +147,15 @@ pub async fn choose(config: &Config, work: &Path) -> Result<Chosen> {
     match engine {
         Some(Ok(runtime)) => {
             tracing::info!("Bundles run in Docker containers");
-            let gpus = if config.gpuset == Gpus::None { BTreeMap::new() } else { runtime.gpus().await };
-            Ok(Chosen { runtime: Arc::new(runtime), gpus })
+            let gpus = if config.gpuset == Gpus::None {
+                BTreeMap::new()
+            } else {
+                runtime.gpus().await
+            };
+            Ok(Chosen {
+                runtime: Arc::new(runtime),
+                gpus,
+            })
         }
         Some(Err(error)) if config.runtime == RuntimeKind::Docker => Err(Error::Runtime(format!(
             "Unable to use Docker: {error}\nInstall and start Docker (on Debian: apt install docker.io), set DOCKER_HOST, \
@@ -162,8 +169,15 @@ pub async fn choose(config: &Config, work: &Path) -> Result<Chosen> {
             let made = tokio::task::spawn_blocking(move || process::ProcessRuntime::new(&at)).await;
             let runtime = made.map_err(|error| Error::Internal(error.to_string()))?;
             let runtime = runtime.map_err(|error| Error::Runtime(format!("Unable to run processes: {error}")))?;
-            let gpus = if config.gpuset == Gpus::None { BTreeMap::new() } else { machine::host_gpus().await };
-            Ok(Chosen { runtime: Arc::new(runtime), gpus })
+            let gpus = if config.gpuset == Gpus::None {
+                BTreeMap::new()
+            } else {
+                machine::host_gpus().await
+            };
+            Ok(Chosen {
+                runtime: Arc::new(runtime),
+                gpus,
+            })
         }
     }
 }

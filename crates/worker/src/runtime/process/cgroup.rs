@@ -37,25 +37,34 @@ impl Cgroups {
         }
         let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
         // A group that holds processes cannot have limited children, so the nearest suitable one is further up.
-        root.join(path).ancestors().take_while(|at| at.starts_with(root)).find_map(|at| {
-            let parent = at.join(PARENT);
-            fs::create_dir_all(&parent).ok()?;
-            fs::write(parent.join("cgroup.subtree_control"), "+memory +cpu").ok()?;
-            works(&parent, "memory.max").then_some(Self::V2(parent))
-        })
+        root.join(path)
+            .ancestors()
+            .take_while(|at| at.starts_with(root))
+            .find_map(|at| {
+                let parent = at.join(PARENT);
+                fs::create_dir_all(&parent).ok()?;
+                fs::write(parent.join("cgroup.subtree_control"), "+memory +cpu").ok()?;
+                works(&parent, "memory.max").then_some(Self::V2(parent))
+            })
     }
 
     fn v1(own: &str) -> Option<Self> {
         let find = |controller: &str| {
             let path = own.lines().find_map(|line| {
                 let mut parts = line.splitn(3, ':').skip(1);
-                parts.next()?.split(',').any(|name| name == controller).then(|| parts.next())?
+                parts
+                    .next()?
+                    .split(',')
+                    .any(|name| name == controller)
+                    .then(|| parts.next())?
             })?;
             let root = Path::new("/sys/fs/cgroup").join(controller);
-            [root.join(path.trim_start_matches('/')), root.clone()].into_iter().find_map(|at| {
-                let parent = at.join(PARENT);
-                fs::create_dir_all(&parent).ok().map(|()| parent)
-            })
+            [root.join(path.trim_start_matches('/')), root.clone()]
+                .into_iter()
+                .find_map(|at| {
+                    let parent = at.join(PARENT);
+                    fs::create_dir_all(&parent).ok().map(|()| parent)
+                })
         };
         let memory = find("memory")?;
         let cpuacct = find("cpuacct");
@@ -171,8 +180,11 @@ impl JobGroup {
             }
             Self::V1 { memory, cpuacct } => {
                 let now = number(&memory.join("memory.usage_in_bytes"))?;
-                let stat = cpuacct.as_ref().and_then(|at| fs::read_to_string(at.join("cpuacct.stat")).ok());
-                let seconds = |key| stat.as_deref().and_then(|text| keyed_number(text, key)).unwrap_or(0) as f64 / 100.0;
+                let stat = cpuacct
+                    .as_ref()
+                    .and_then(|at| fs::read_to_string(at.join("cpuacct.stat")).ok());
+                let seconds =
+                    |key| stat.as_deref().and_then(|text| keyed_number(text, key)).unwrap_or(0) as f64 / 100.0;
                 Some(Usage {
                     memory: now,
                     memory_max: number(&memory.join("memory.max_usage_in_bytes")).unwrap_or(now),

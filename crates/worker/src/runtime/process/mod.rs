@@ -51,13 +51,22 @@ impl ProcessRuntime {
         fs::create_dir_all(&controls)?;
         let cgroups = Cgroups::discover();
         let sandbox = Sandbox::discover(&controls);
-        let memory = if cgroups == Cgroups::Unavailable { "watched by the worker" } else { "kept by control groups" };
+        let memory = if cgroups == Cgroups::Unavailable {
+            "watched by the worker"
+        } else {
+            "kept by control groups"
+        };
         tracing::warn!(
             "Bundles run as plain processes, which isolates them less than containers do: {}; memory limits {memory}. \
              Only bundles of the worker's own account are accepted.",
             sandbox.describe()
         );
-        Ok(Self { work: work.to_owned(), controls, cgroups, sandbox })
+        Ok(Self {
+            work: work.to_owned(),
+            controls,
+            cgroups,
+            sandbox,
+        })
     }
 
     fn control(&self, handle: &str) -> PathBuf {
@@ -100,7 +109,9 @@ impl ProcessRuntime {
             let _ = claimed.read_to_end(&mut Vec::new()).await;
         }
         if read_pid(&control).is_none() {
-            return Err(machine(&"its supervisor ended at once; are bash, setsid and unshare installed?"));
+            return Err(machine(
+                &"its supervisor ended at once; are bash, setsid and unshare installed?",
+            ));
         }
         Ok(())
     }
@@ -120,7 +131,10 @@ impl ProcessRuntime {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(format!("{} processes do not end although they were killed", members.len()));
+                return Err(format!(
+                    "{} processes do not end although they were killed",
+                    members.len()
+                ));
             }
             if !group.kill() {
                 for pid in members {
@@ -173,9 +187,17 @@ impl Runtime for ProcessRuntime {
         let out_of_memory = self.cgroups.find(handle).out_of_memory();
         let Some(exit) = read_exit(&control) else {
             let failure = "The process was lost: it ended without leaving an exit code (was the machine restarted?)";
-            return Ok(Exit { failure: Some(failure.to_owned()), out_of_memory, ..Exit::default() });
+            return Ok(Exit {
+                failure: Some(failure.to_owned()),
+                out_of_memory,
+                ..Exit::default()
+            });
         };
-        Ok(Exit { failure: read_log(&control), out_of_memory, ..exit })
+        Ok(Exit {
+            failure: read_log(&control),
+            out_of_memory,
+            ..exit
+        })
     }
 
     async fn measure(&self, handle: &str, usage: &watch::Sender<Usage>) {
@@ -183,7 +205,11 @@ impl Runtime for ProcessRuntime {
             return;
         };
         let group = self.cgroups.find(handle);
-        let interval = if group.usage().is_some() { RELAXED_INTERVAL } else { SAMPLE_INTERVAL };
+        let interval = if group.usage().is_some() {
+            RELAXED_INTERVAL
+        } else {
+            SAMPLE_INTERVAL
+        };
         let mut before: Option<(Instant, f64)> = None;
         let mut peak = 0;
         loop {
@@ -191,7 +217,11 @@ impl Runtime for ProcessRuntime {
             let (at, busy) = (Instant::now(), now.user_seconds + now.system_seconds);
             if let Some((earlier, was_busy)) = before {
                 let elapsed = at.duration_since(earlier).as_secs_f64();
-                now.cpu = if elapsed > 0.0 { ((busy - was_busy) / elapsed).max(0.0) } else { 0.0 };
+                now.cpu = if elapsed > 0.0 {
+                    ((busy - was_busy) / elapsed).max(0.0)
+                } else {
+                    0.0
+                };
             }
             before = Some((at, busy));
             peak = peak.max(now.memory).max(now.memory_max);
@@ -229,10 +259,15 @@ impl Runtime for ProcessRuntime {
 /// What a job finds in its environment. Nothing of the worker's own, which may hold its password.
 fn environment(job: &Job) -> Vec<(OsString, OsString)> {
     const INHERITED: [&str; 6] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH"];
-    let mut variables: Vec<(OsString, OsString)> =
-        INHERITED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))).collect();
+    let mut variables: Vec<(OsString, OsString)> = INHERITED
+        .iter()
+        .filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)))
+        .collect();
     if !variables.iter().any(|(name, _)| name == "PATH") {
-        variables.push(("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()));
+        variables.push((
+            "PATH".into(),
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+        ));
     }
     variables.push(("HOME".into(), job.directory.clone().into()));
     variables.push(("CODALAB".into(), "true".into()));
@@ -252,7 +287,10 @@ fn read_exit(control: &Path) -> Option<Exit> {
     let ended = file.metadata().ok()?.modified().ok()?;
     let started = fs::metadata(control.join("pid")).ok()?.modified().ok()?;
     let wall = ended.duration_since(started).unwrap_or_default().as_secs_f64();
-    parse_exit(&text).map(|exit| Exit { wall_seconds: Some(wall), ..exit })
+    parse_exit(&text).map(|exit| Exit {
+        wall_seconds: Some(wall),
+        ..exit
+    })
 }
 
 /// `<code>`, the two lines of bash's `times` (the shell's own, its children's), `end`.
@@ -280,7 +318,11 @@ fn parse_minutes(text: &str) -> Option<f64> {
 /// What bash or the sandbox said outside the two redirected streams.
 fn read_log(control: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    fs::File::open(control.join("log")).ok()?.take(4096).read_to_end(&mut bytes).ok()?;
+    fs::File::open(control.join("log"))
+        .ok()?
+        .take(4096)
+        .read_to_end(&mut bytes)
+        .ok()?;
     bytes.retain(u8::is_ascii);
     let text = String::from_utf8_lossy(&bytes).trim().to_owned();
     (!text.is_empty()).then_some(text)
@@ -306,6 +348,8 @@ async fn wait_for_end(pid: i32, control: &Path) {
     }
 }
 
+// The replacement is unsafe because it demands of any type what an `OwnedFd` guarantees.
+#[allow(deprecated)]
 fn open_process(pid: i32) -> Option<AsyncFd<OwnedFd>> {
     let process = rustix::process::Pid::from_raw(pid)?;
     let descriptor = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::NONBLOCK).ok()?;

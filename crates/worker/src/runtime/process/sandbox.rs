@@ -25,17 +25,30 @@ pub struct Sandbox {
 impl Sandbox {
     /// Tries things out; takes a few milliseconds. `scratch` is a directory for the trial.
     pub fn discover(scratch: &Path) -> Self {
-        let mut sandbox = Self { pins: succeeds(Command::new("taskset").args(["-p", "1"])), ..Self::default() };
+        let mut sandbox = Self {
+            pins: succeeds(Command::new("taskset").args(["-p", "1"])),
+            ..Self::default()
+        };
         let fence = ["--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"];
-        let rootless: Vec<&str> = ["--user", "--map-current-user", "--keep-caps"].into_iter().chain(fence).collect();
+        let rootless: Vec<&str> = ["--user", "--map-current-user", "--keep-caps"]
+            .into_iter()
+            .chain(fence)
+            .collect();
         let (run, tmp) = (scratch.join("trial"), scratch.join("trial-tmp"));
-        if fs::create_dir_all(&run).and_then(|()| fs::create_dir_all(&tmp)).is_err() {
+        if fs::create_dir_all(&run)
+            .and_then(|()| fs::create_dir_all(&tmp))
+            .is_err()
+        {
             return sandbox;
         }
         for candidate in [fence.to_vec(), rootless] {
             let fenced = |extra: &[&str]| {
                 let mut command = Command::new("unshare");
-                command.args(&candidate).args(extra).args(script_arguments(&run, scratch, &tmp, 1 << 20)).arg("true");
+                command
+                    .args(&candidate)
+                    .args(extra)
+                    .args(script_arguments(&run, scratch, &tmp, 1 << 20))
+                    .arg("true");
                 succeeds(&mut command)
             };
             if fenced(&[]) {
@@ -160,8 +173,14 @@ mod tests {
             5 1 0:28 / /dev/shm rw - tmpfs tmpfs rw\n\
             6 1 254:0 / / rw - ext4 /dev/vda rw\n";
         let expected = [
-            HostMount { at: "/".into(), options: String::new() },
-            HostMount { at: "/opt/x y".into(), options: ",nosuid,nodev".into() },
+            HostMount {
+                at: "/".into(),
+                options: String::new(),
+            },
+            HostMount {
+                at: "/opt/x y".into(),
+                options: ",nosuid,nodev".into(),
+            },
         ];
         assert_eq!(writable_mounts(table), expected);
     }

@@ -11,7 +11,10 @@ impl Setting {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let work = directory.path().canonicalize().unwrap();
-        Self { _directory: directory, work }
+        Self {
+            _directory: directory,
+            work,
+        }
     }
 
     fn runtime(&self) -> ProcessRuntime {
@@ -38,12 +41,20 @@ impl Setting {
 }
 
 async fn finish(runtime: &ProcessRuntime, handle: &str) -> Exit {
-    tokio::time::timeout(Duration::from_secs(30), runtime.wait(handle)).await.expect("ends in time").unwrap()
+    tokio::time::timeout(Duration::from_secs(30), runtime.wait(handle))
+        .await
+        .expect("ends in time")
+        .unwrap()
 }
 
 #[tokio::test]
 async fn exit_codes_and_both_streams_are_kept() {
-    for (command, code) in [("true", 0), ("exit 7", 7), ("no-such-command-x", 127), ("kill -9 $BASHPID", 137)] {
+    for (command, code) in [
+        ("true", 0),
+        ("exit 7", 7),
+        ("no-such-command-x", 127),
+        ("kill -9 $BASHPID", 137),
+    ] {
         let setting = Setting::new();
         let runtime = setting.runtime();
         let job = setting.job(&format!("echo out; echo err >&2; {command}"));
@@ -51,7 +62,11 @@ async fn exit_codes_and_both_streams_are_kept() {
         let exit = finish(&runtime, &handle).await;
         assert_eq!(exit.code, Some(code), "{command}: {exit:?}");
         assert_eq!(fs::read_to_string(job.directory.join("stdout")).unwrap(), "out\n");
-        assert!(fs::read_to_string(job.directory.join("stderr")).unwrap().starts_with("err\n"));
+        assert!(
+            fs::read_to_string(job.directory.join("stderr"))
+                .unwrap()
+                .starts_with("err\n")
+        );
         assert!(exit.user_seconds.is_some() && exit.wall_seconds.is_some());
         runtime.remove(&handle).await.unwrap();
         assert!(!runtime.control(&handle).exists());
@@ -68,10 +83,9 @@ async fn a_second_start_of_the_same_attempt_finds_the_first() {
     let second = setting.runtime();
     assert_eq!(second.start(&job).await.unwrap(), handle);
     // As when the first worker died before it knew about the job.
-    let ((), ()) = tokio::join!(
-        async { second.spawn(&job, &handle).await.unwrap() },
-        async { first.spawn(&job, &handle).await.unwrap() }
-    );
+    let ((), ()) = tokio::join!(async { second.spawn(&job, &handle).await.unwrap() }, async {
+        first.spawn(&job, &handle).await.unwrap()
+    });
     assert_eq!(finish(&second, &handle).await.code, Some(0));
     assert_eq!(finish(&first, &handle).await.code, Some(0));
     assert_eq!(fs::read_to_string(job.directory.join("count")).unwrap(), "x\n");
@@ -101,7 +115,8 @@ async fn killing_ends_everything_the_job_started() {
 async fn the_job_sees_its_directory_as_home_and_no_secrets() {
     let setting = Setting::new();
     let runtime = setting.runtime();
-    let job = setting.job("pwd; echo $HOME; echo $CODALAB; env | grep -c PASSWORD; touch /tmp/here && echo tmp; exit 0");
+    let job =
+        setting.job("pwd; echo $HOME; echo $CODALAB; env | grep -c PASSWORD; touch /tmp/here && echo tmp; exit 0");
     let handle = runtime.start(&job).await.unwrap();
     assert_eq!(finish(&runtime, &handle).await.code, Some(0));
     let directory = job.directory.display();
@@ -143,7 +158,10 @@ async fn a_job_over_its_memory_is_noticed() {
 fn an_incomplete_exit_file_counts_as_none() {
     let full = "3\n0m0.001s 0m0.002s\n1m2.500s 0m0,250s\nend\n";
     let exit = parse_exit(full).unwrap();
-    assert_eq!((exit.code, exit.user_seconds, exit.system_seconds), (Some(3), Some(62.5), Some(0.25)));
+    assert_eq!(
+        (exit.code, exit.user_seconds, exit.system_seconds),
+        (Some(3), Some(62.5), Some(0.25))
+    );
     for cut in 0..full.len() - 1 {
         assert_eq!(parse_exit(&full[..cut]), None, "{cut}");
     }

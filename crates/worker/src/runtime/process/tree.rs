@@ -55,7 +55,12 @@ pub fn members(root: i32) -> Vec<i32> {
     found.insert(root);
     loop {
         let before = found.len();
-        found.extend(all.iter().filter(|p| found.contains(&p.parent)).map(|p| p.pid).collect::<Vec<_>>());
+        found.extend(
+            all.iter()
+                .filter(|p| found.contains(&p.parent))
+                .map(|p| p.pid)
+                .collect::<Vec<_>>(),
+        );
         if found.len() == before {
             break;
         }
@@ -87,7 +92,11 @@ fn children(pid: i32) -> Vec<i32> {
     };
     tasks
         .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
-        .flat_map(|text| text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .flat_map(|text| {
+            text.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
