@@ -1,6 +1,7 @@
 //! A scheduling pass: takes a snapshot, lets `schedule` decide, and carries the decisions out.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use domain::run::{RunBundle, RunMessage, RunResources, UNLIMITED_RUNS, WorkerMessage};
 use domain::{BundleState, Permission, Result, UserId, Uuid};
@@ -106,6 +107,7 @@ impl Manager {
             .publish(Event::message_queued(&worker.key.user_id, &worker.key.worker_id));
         self.publish_state(uuid, BundleState::Starting);
         tracing::info!(bundle = %uuid, worker = %worker.key.worker_id, owner = %worker.key.user_id, "run assigned");
+        self.nudges.begin(&worker.key, Instant::now());
         self.held.note(&record);
         self.queue.remove(&uuid);
         if worker.runs_left < UNLIMITED_RUNS {

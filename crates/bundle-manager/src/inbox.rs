@@ -57,7 +57,11 @@ impl Inbox {
             Event::WorkerGone { .. } => self.schedule = true,
             Event::PolicyChanged => self.policy = true,
             Event::Resync => self.resync = true,
-            Event::MessageQueued { .. } | Event::PollParked { .. } | Event::PollEnded { .. } | Event::Unknown => {}
+            Event::MessageQueued { .. }
+            | Event::Nudge { .. }
+            | Event::PollParked { .. }
+            | Event::PollEnded { .. }
+            | Event::Unknown => {}
         }
     }
 

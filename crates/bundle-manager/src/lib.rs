@@ -18,6 +18,7 @@ mod assign;
 mod inbox;
 mod make;
 mod manager;
+mod nudge;
 mod queue;
 mod snapshot;
 mod sweep;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Config;
 use crate::inbox::Inbox;
 use crate::make::Makes;
+use crate::nudge::Nudges;
 use crate::queue::Queue;
 use crate::snapshot::HeldRuns;
 use crate::staging::{self, Parent, Staging};
@@ -40,6 +41,7 @@ pub struct Manager {
     pub(crate) queue: Queue,
     pub(crate) held: HeldRuns,
     pub(crate) makes: Makes,
+    pub(crate) nudges: Nudges,
     /// Workers seen by the last pass.
     pub(crate) known_workers: HashSet<WorkerKey>,
     /// Created bundles that wait for a parent: an event will say when to look again.
@@ -71,6 +73,7 @@ impl Manager {
             hub,
             queue: Queue::default(),
             held: HeldRuns::default(),
+            nudges: Nudges::default(),
             known_workers: HashSet::new(),
             waiting: HashSet::new(),
             own_staged: HashSet::new(),
@@ -106,6 +109,11 @@ impl Manager {
                     None => break,
                 },
                 () = tokio::time::sleep_until(due.into()), if self.pass_is_due => inbox.schedule = true,
+                () = at(self.nudges.next()) => {
+                    for WorkerKey { user_id, worker_id } in self.nudges.take_due(Instant::now()) {
+                        self.hub.publish(Event::Nudge { user_id: user_id.into(), worker_id: worker_id.into() });
+                    }
+                }
                 _ = sweep.tick() => inbox.sweep = true,
                 () = self.makes.reap() => {}
             }
@@ -316,6 +324,14 @@ impl Manager {
 
     pub(crate) fn publish_state(&self, uuid: Uuid, state: BundleState) {
         self.hub.publish(Event::bundle_changed(uuid, state));
+    }
+}
+
+/// Waits until then, or for ever.
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then.into()).await,
+        None => std::future::pending().await,
     }
 }
 

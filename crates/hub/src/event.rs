@@ -21,6 +21,8 @@ pub enum Event {
     WorkerGone { user_id: String, worker_id: String },
     /// A row for this worker is in the outbox: complete its parked check-in or ping its websocket.
     MessageQueued { user_id: String, worker_id: String },
+    /// There is no message, but an old worker that reports only on a timer should check in now, so that news come soon.
+    Nudge { user_id: String, worker_id: String },
     /// A check-in of this worker now waits in a long poll, so that `MessageQueued` reaches it without a websocket ping.
     PollParked { user_id: String, worker_id: String },
     /// The long poll is over. Published BEFORE the last look into the outbox, so that no message falls between.

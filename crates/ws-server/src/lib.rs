@@ -150,7 +150,9 @@ async fn accept(
         )
             .into_response();
     }
+    let wants_nudges = worker::wants_nudges(&headers);
     let tasks = shared.tasks.clone();
+
     upgrade
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
@@ -158,7 +160,7 @@ async fn accept(
             tasks.track_future(async move {
                 match route {
                     Route::Main => main_connection(socket, &shared).await,
-                    Route::Worker(id) => worker::connection(socket, &shared, &id).await,
+                    Route::Worker(id) => worker::connection(socket, &shared, &id, wants_nudges).await,
                     Route::Events => relay::connection(socket, &shared).await,
                     Route::Other => close(socket, close_code::ERROR, "no such route").await,
                 }

@@ -19,9 +19,16 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Inner {
-    connections: HashMap<String, Arc<Notify>>,
+    connections: HashMap<String, Connection>,
     /// (user, worker) → since when its check-in waits in a long poll; such a worker needs no ping.
     parked: HashMap<(String, String), Instant>,
+}
+
+#[derive(Clone)]
+struct Connection {
+    notify: Arc<Notify>,
+    /// Reports on a timer only, so that it is worth asking for news.
+    wants_nudges: bool,
 }
 
 /// Takes its connection out of the registry when dropped, unless a newer one has replaced it.
@@ -45,7 +52,7 @@ impl Drop for Registration {
             if inner
                 .connections
                 .get(name)
-                .is_some_and(|current| Arc::ptr_eq(current, &self.notify))
+                .is_some_and(|current| Arc::ptr_eq(&current.notify, &self.notify))
             {
                 inner.connections.remove(name);
             }
@@ -55,7 +62,7 @@ impl Drop for Registration {
 
 impl Registry {
     /// Registers a connection under its id as written and, where that differs, percent-decoded.
-    pub fn register(self: &Arc<Self>, id: &str) -> Registration {
+    pub fn register(self: &Arc<Self>, id: &str, wants_nudges: bool) -> Registration {
         let mut names = vec![id.to_owned()];
         if let Ok(decoded) = percent_decode_str(id).decode_utf8()
             && decoded != id
@@ -65,7 +72,11 @@ impl Registry {
         let notify = Arc::new(Notify::new());
         let mut inner = self.lock();
         for name in &names {
-            inner.connections.insert(name.clone(), Arc::clone(&notify));
+            let connection = Connection {
+                notify: Arc::clone(&notify),
+                wants_nudges,
+            };
+            inner.connections.insert(name.clone(), connection);
         }
         drop(inner);
         Registration {
@@ -78,22 +89,25 @@ impl Registry {
     /// Wakes the worker; false when it is not connected.
     pub fn wake(&self, id: &str) -> bool {
         let connection = self.lock().connections.get(id).cloned();
-        connection.as_ref().inspect(|notify| notify.notify_one()).is_some()
+        connection
+            .inspect(|connection| connection.notify.notify_one())
+            .is_some()
     }
 
     fn handle(&self, event: Event) {
         match event {
-            Event::MessageQueued { user_id, worker_id } => {
-                let key = (user_id, worker_id);
-                let parked = self
+            Event::MessageQueued { user_id, worker_id } => self.wake_unless_parked((user_id, worker_id)),
+            Event::Nudge { user_id, worker_id } => {
+                let wanted = self
                     .lock()
-                    .parked
-                    .get(&key)
-                    .is_some_and(|since| since.elapsed() < PARK_LIMIT);
-                if !parked {
-                    self.wake(&key.1);
+                    .connections
+                    .get(&worker_id)
+                    .is_some_and(|connection| connection.wants_nudges);
+                if wanted {
+                    self.wake_unless_parked((user_id, worker_id));
                 }
             }
+
             Event::PollParked { user_id, worker_id } => {
                 self.lock().parked.insert((user_id, worker_id), Instant::now());
             }
@@ -107,9 +121,20 @@ impl Registry {
                 inner
                     .connections
                     .values()
-                    .for_each(|connection| connection.notify_one());
+                    .for_each(|connection| connection.notify.notify_one());
             }
             _ => {}
+        }
+    }
+
+    fn wake_unless_parked(&self, worker: (String, String)) {
+        let parked = self
+            .lock()
+            .parked
+            .get(&worker)
+            .is_some_and(|since| since.elapsed() < PARK_LIMIT);
+        if !parked {
+            self.wake(&worker.1);
         }
     }
 
@@ -147,8 +172,8 @@ mod tests {
     #[test]
     fn the_newest_connection_of_an_id_is_woken_and_an_old_one_leaving_does_not_disturb_it() {
         let registry = Arc::new(Registry::default());
-        let old = registry.register("w");
-        let new = registry.register("w");
+        let old = registry.register("w", false);
+        let new = registry.register("w", false);
         assert!(registry.wake("w"));
         assert!(!is_woken(&old) && is_woken(&new));
         drop(old);
@@ -160,7 +185,7 @@ mod tests {
     #[test]
     fn an_escaped_id_is_found_under_both_spellings() {
         let registry = Arc::new(Registry::default());
-        let connection = registry.register("lab%20(7)");
+        let connection = registry.register("lab%20(7)", false);
         for id in ["lab%20(7)", "lab (7)"] {
             assert!(registry.wake(id) && is_woken(&connection), "{id}");
         }
@@ -170,7 +195,7 @@ mod tests {
     #[test]
     fn wake_ups_coalesce() {
         let registry = Arc::new(Registry::default());
-        let connection = registry.register("w");
+        let connection = registry.register("w", false);
         registry.wake("w");
         registry.wake("w");
         assert!(is_woken(&connection));
@@ -178,9 +203,25 @@ mod tests {
     }
 
     #[test]
+    fn only_workers_that_report_on_a_timer_are_nudged() {
+        let registry = Arc::new(Registry::default());
+        let nudge = Event::Nudge {
+            user_id: "1".into(),
+            worker_id: "w".into(),
+        };
+        for wants_nudges in [false, true] {
+            let connection = registry.register("w", wants_nudges);
+            registry.handle(nudge.clone());
+            assert_eq!(is_woken(&connection), wants_nudges);
+        }
+        registry.handle(nudge);
+        assert!(!registry.wake("w"), "it has left");
+    }
+
+    #[test]
     fn a_worker_whose_poll_is_parked_is_not_pinged_but_its_namesake_is() {
         let registry = Arc::new(Registry::default());
-        let connection = registry.register("w");
+        let connection = registry.register("w", false);
         registry.handle(parked("1", "w"));
         registry.handle(Event::message_queued("1", "w"));
         assert!(!is_woken(&connection));

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, close_code};
+use axum::http::{HeaderMap, header};
+
 use tokio::time::Instant;
 
 use crate::{Shared, close};
@@ -11,10 +13,16 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// An upstream worker answers no ping while it checks in; only a much longer silence means that it is gone.
 const SILENCE_LIMIT: Duration = Duration::from_secs(180);
 
+/// Workers of CodaLab 1.x are Python programs; they tell news only when they check in on their timer.
+pub fn wants_nudges(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    agent.is_some_and(|agent| agent.contains("Python"))
+}
+
 /// Runs until the worker leaves, falls silent or the server shuts down.
-pub async fn connection(mut socket: WebSocket, shared: &Shared, id: &str) {
+pub async fn connection(mut socket: WebSocket, shared: &Shared, id: &str, wants_nudges: bool) {
     tracing::debug!(worker = %id, "worker connected");
-    let registration = shared.registry.register(id);
+    let registration = shared.registry.register(id, wants_nudges);
     let mut ping = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
     let mut heard = Instant::now();
     let code = loop {
