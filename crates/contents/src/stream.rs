@@ -129,12 +129,16 @@ where
     loop {
         let message = match stream.next().await {
             Some(Ok(bytes)) => {
-                if bytes.len() >= CHUNK / 2 && gathered.is_empty() {
+                // Small inputs wait for company, but only while the other side is busy anyway.
+                let is_busy = sender.capacity() < QUEUE;
+                if gathered.is_empty() && (bytes.len() >= CHUNK / 2 || !is_busy) {
                     Message::Bytes(bytes)
                 } else {
+                    if gathered.is_empty() {
+                        gathered.reserve(CHUNK);
+                    }
                     gathered.extend_from_slice(&bytes);
-                    // Small inputs wait for company only while the other side is busy anyway.
-                    if gathered.len() < CHUNK && sender.capacity() < QUEUE {
+                    if gathered.len() < CHUNK && is_busy {
                         continue;
                     }
                     Message::Bytes(gathered.split().freeze())

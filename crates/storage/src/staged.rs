@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use contents::{SubPath, disk_usage};
 use domain::{Error, Result, Uuid};
 
-use crate::layout::{Partition, failed, random_name, sync_directory};
+use crate::layout::{Partition, failed, random_name};
 use crate::{Storage, blocking, remove, remove_in_background};
 
 /// Trees with more entries than this are made durable by one sync of the file system.
@@ -140,18 +140,14 @@ pub(crate) fn over_quota(uuid: &Uuid, needs: &str, left: u64) -> Error {
     ))
 }
 
+/// The staging directory itself need not be synced: publishing syncs the directory that holds the tree then.
 fn make_durable(tree: &Path, entries: u64) -> Result<()> {
     let trouble = |error: std::io::Error| failed("sync", tree, &error);
     if entries <= SYNC_EACH {
-        sync_each(tree).map_err(trouble)?;
-    } else {
-        let root = File::open(tree).map_err(trouble)?;
-        rustix::fs::syncfs(&root).map_err(|errno| trouble(errno.into()))?;
+        return sync_each(tree).map_err(trouble);
     }
-    match tree.parent() {
-        Some(parent) => sync_directory(parent),
-        None => Ok(()),
-    }
+    let root = File::open(tree).map_err(trouble)?;
+    rustix::fs::syncfs(&root).map_err(|errno| trouble(errno.into()))
 }
 
 fn sync_each(path: &Path) -> std::io::Result<()> {

@@ -31,7 +31,7 @@ fn any_item() -> impl Strategy<Value = Item> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn any_archive_fails_or_leaves_a_harmless_tree_that_packs_again(
         items in prop::collection::vec(any_item(), 0..8),
