@@ -1,1 +1,27 @@
-//! rest-server
+//! The REST server: JSON:API over the database, streaming over the bundle store, long polls for the workers.
+//!
+//! [`router`] is everything it answers, for whoever owns the listener; [`serve`] is the whole program.
+
+#![forbid(unsafe_code)]
+
+pub mod accounts;
+mod auth;
+mod error;
+pub mod home;
+mod input;
+pub mod listener;
+mod params;
+mod path;
+mod pipeline;
+mod present;
+mod reading;
+mod relay;
+mod replies;
+mod respond;
+mod routes;
+mod serve;
+mod state;
+
+pub use routes::router;
+pub use serve::{ServeOptions, open_state, serve};
+pub use state::{AppState, Settings};

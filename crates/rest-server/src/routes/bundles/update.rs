@@ -1,0 +1,60 @@
+//! `PATCH /bundles`.
+
+use axum::extract::State;
+use domain::{Metadata, UtcTime, Uuid};
+use model::BundleUpdate;
+use serde_json::Value;
+
+use super::fetch::{Wanted, present_all};
+use crate::auth::LoginProtected;
+use api::Document;
+use crate::error::ApiResult;
+use crate::input::{JsonBody, ResourceInput};
+use crate::state::AppState;
+
+/// Changes bundles, all or none; each update goes to the bundle with its id.
+pub async fn update(
+    State(state): State<AppState>,
+    LoginProtected(viewer, me): LoginProtected,
+    body: JsonBody,
+) -> ApiResult {
+    let mut updates = Vec::new();
+    for input in body.resources("bundles")? {
+        updates.push(bundle_update(&state, &input).await?);
+    }
+    let uuids: Vec<Uuid> = updates.iter().map(|update| update.uuid).collect();
+    state.model.update_bundles(&me.user_id, updates, state.now()).await?;
+    let records = state.model.bundles(&uuids).await?;
+    for record in &records {
+        state.hub.publish(hub::Event::bundle_changed(record.bundle.uuid, record.bundle.state));
+    }
+    let (resources, _) = present_all(&state, &viewer, &records, &Wanted::default()).await?;
+    Ok(state.respond(Document::many(resources)))
+}
+
+async fn bundle_update(state: &AppState, input: &ResourceInput) -> ApiResult<BundleUpdate> {
+    let metadata = match input.attributes.get("metadata") {
+        Some(Value::Object(sent)) => Metadata(sent.iter().map(|(key, value)| (key.clone(), value.clone())).collect()),
+        None | Some(Value::Null) => Metadata::new(),
+        Some(_) => return Err(input.invalid("metadata", "Not a valid mapping.")),
+    };
+    let frozen = match input.nullable_text("frozen")? {
+        None => None,
+        Some(None) => Some(None),
+        Some(Some(text)) => {
+            let time = UtcTime::parse(text).map_err(|_| input.invalid("frozen", "Not a valid datetime."))?;
+            Some(Some(time))
+        }
+    };
+    let owner_id = match input.linkage("owner", "users")?.flatten() {
+        Some(owner) => Some(state.model.find_user(&owner).await?.user_id),
+        None => None,
+    };
+    Ok(BundleUpdate {
+        uuid: Uuid::parse(input.required_id()?)?,
+        metadata,
+        frozen,
+        is_anonymous: input.boolean("is_anonymous")?,
+        owner_id,
+    })
+}

@@ -1,0 +1,146 @@
+//! What every handler can reach.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use api::Document;
+use axum::response::Response;
+use domain::config::ServerConfig;
+use hub::Hub;
+use model::{Model, WorkerKey};
+use sha2::{Digest, Sha256};
+use storage::Storage;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::cookie::SessionSigner;
+
+use crate::replies::Replies;
+use crate::respond;
+
+/// Settings that come from the environment instead of `config.json`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `meta.version` of every response: digits and dots.
+    pub version: String,
+    /// Users need `has_access`.
+    pub protected_mode: bool,
+    /// Store of uploads that name none (`CODALAB_DEFAULT_BUNDLE_STORE_NAME`).
+    pub default_store: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { version: api::VERSION.to_owned(), protected_mode: false, default_store: None }
+    }
+}
+
+impl Settings {
+    /// Reads `CODALAB_PROTECTED_MODE` and `CODALAB_DEFAULT_BUNDLE_STORE_NAME`.
+    pub fn from_env() -> domain::Result<Self> {
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let protected_mode = match text("CODALAB_PROTECTED_MODE").map(|value| value.to_lowercase()).as_deref() {
+            None | Some("false" | "0" | "no" | "off") => false,
+            Some("true" | "1" | "yes" | "on") => true,
+            Some(other) => {
+                let message = format!("CODALAB_PROTECTED_MODE is '{other}'; it must be True or False");
+                return Err(domain::Error::usage(message));
+            }
+        };
+        Ok(Self { protected_mode, default_store: text("CODALAB_DEFAULT_BUNDLE_STORE_NAME"), ..Self::default() })
+    }
+}
+
+/// The shared state of the server. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// See [`AppState`].
+pub struct Shared {
+    /// The database.
+    pub model: Model,
+    /// The bundle store.
+    pub storage: Storage,
+    /// Wake-ups.
+    pub hub: Arc<dyn Hub>,
+    /// The server's part of `config.json`.
+    pub config: ServerConfig,
+    /// Settings from the environment.
+    pub settings: Settings,
+    /// Ends long polls; set when the server shuts down.
+    pub shutdown: CancellationToken,
+    pub(crate) sessions: SessionSigner,
+    pub(crate) replies: Replies,
+    /// Work that outlives its request; the server waits for it when it shuts down.
+    pub(crate) tasks: TaskTracker,
+    /// Held while an upload becomes visible.
+    pub(crate) publishing: tokio::sync::Mutex<()>,
+    worker_tokens: Mutex<HashMap<[u8; 32], WorkerKey>>,
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl AppState {
+    /// Puts the parts together. `shutdown` ends long polls and makes `/readyz` fail.
+    pub fn new(
+        model: Model,
+        storage: Storage,
+        hub: Arc<dyn Hub>,
+        config: ServerConfig,
+        settings: Settings,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let sessions = SessionSigner::new(&config.secret_key);
+        Self(Arc::new(Shared {
+            model,
+            storage,
+            hub,
+            config,
+            settings,
+            shutdown,
+            sessions,
+            replies: Replies::default(),
+            tasks: TaskTracker::new(),
+            publishing: tokio::sync::Mutex::new(()),
+            worker_tokens: Mutex::default(),
+        }))
+    }
+
+    /// Unix seconds.
+    #[allow(clippy::unused_self)] // reads as the server's clock, and leaves room for one that tests can turn
+    pub fn now(&self) -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64)
+    }
+
+    /// The answer for a document.
+    pub(crate) fn respond(&self, document: Document) -> Response {
+        respond::json_object(document.into_object(&self.settings.version), &self.settings.version)
+    }
+
+    /// Remembers that an access token belongs to a worker, for [`Self::worker_of_token`].
+    pub(crate) fn bind_token(&self, token: &str, worker: &WorkerKey) {
+        const MOST: usize = 100_000;
+        let mut tokens = self.worker_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.len() >= MOST {
+            tokens.clear();
+        }
+        tokens.insert(digest(token), worker.clone());
+    }
+
+    /// The worker that checked in with this access token, if one did.
+    pub(crate) fn worker_of_token(&self, token: &str) -> Option<WorkerKey> {
+        self.worker_tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&digest(token)).cloned()
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
