@@ -1,12 +1,18 @@
 //! OAuth clients, tokens and authorization codes (data-model section 11.4). Tokens are stored as hashes; tokens that a
 //! CodaLab 1.7 server stored in clear keep working.
 
-use domain::{Result, UserId};
+use domain::{Result, UserId, UtcTime};
 
+use crate::db::{Tx, params};
+use crate::password::{digest, random_text};
+use crate::users::active_user;
 use crate::{Model, User};
 
 /// Seconds an access token lives.
 pub const ACCESS_LIFETIME: i64 = 3600;
+
+/// Seconds an authorization code lives.
+const CODE_LIFETIME: i64 = 100;
 
 /// Seconds a refresh token lives.
 pub const REFRESH_LIFETIME: i64 = 30 * 24 * 3600;
@@ -38,54 +44,213 @@ pub struct OauthClient {
 
 impl Model {
     /// The client application with this id.
-    pub async fn oauth_client(&self, _client_id: &str) -> Result<Option<OauthClient>> {
-        todo!()
+    pub async fn oauth_client(&self, client_id: &str) -> Result<Option<OauthClient>> {
+        let sql = "SELECT `client_id`, `name`, `grant_type`, `response_type`, `scopes`, `redirect_uris` \
+            FROM `oauth2_client` WHERE `client_id` = ?";
+        let row = self.db.read().await?.first(sql, params![client_id]).await?;
+        row.map(|mut row| {
+            Ok(OauthClient {
+                client_id: row.text()?,
+                name: row.opt_text()?,
+                grant_type: row.text()?,
+                response_type: row.text()?,
+                scopes: split(&row.text()?),
+                redirect_uris: split(&row.text()?),
+            })
+        })
+        .transpose()
     }
 
     /// A new pair of tokens for a user who has proved who he is.
-    pub async fn issue_token(&self, _client_id: &str, _user_id: &str, _now: i64) -> Result<Token> {
-        todo!()
+    pub async fn issue_token(&self, client_id: &str, user_id: &str, now: i64) -> Result<Token> {
+        let mut tx = self.db.write().await?;
+        let token = issue(&mut tx, client_id, user_id, now).await?;
+        tx.commit().await?;
+        Ok(token)
     }
 
-    /// A new pair for a refresh token of this client, which is used up; `None` if it is unknown or expired.
-    pub async fn refresh_token(&self, _client_id: &str, _refresh_token: &str, _now: i64) -> Result<Option<Token>> {
-        todo!()
+    /// A new pair for a refresh token of this client, which is used up; `None` if it is unknown or expired, or if the
+    /// account is gone.
+    pub async fn refresh_token(&self, client_id: &str, refresh_token: &str, now: i64) -> Result<Option<Token>> {
+        let Some(secrets) = stored_forms(refresh_token) else {
+            return Ok(None);
+        };
+        let mut tx = self.db.write().await?;
+        // Rows of CodaLab 1.7 have no expiry of their own for the refresh token; there it never expired.
+        let sql = format!(
+            "SELECT `id`, `user_id`, `refresh_token` FROM `oauth2_token` WHERE `client_id` = ? AND `refresh_token` IN (?, ?) \
+             AND (`refresh_expires` IS NULL OR `refresh_expires` > ?){}",
+            tx.engine().for_update()
+        );
+        let [hashed, clear] = secrets.clone();
+        let rows = tx
+            .all(sql, params![client_id, hashed, clear, UtcTime::from_unix(now)])
+            .await?;
+        for mut row in rows {
+            let (id, user_id, stored) = (row.int()?, row.user_id()?, row.text()?);
+            if !secrets.contains(&stored) {
+                continue; // the column compares without regard to case
+            }
+            if active_user(&mut tx, "`u`.`user_id` = ?", params![&user_id])
+                .await?
+                .is_none()
+            {
+                continue;
+            }
+            if tx.run("DELETE FROM `oauth2_token` WHERE `id` = ?", params![id]).await? == 1 {
+                let token = issue(&mut tx, client_id, &user_id, now).await?;
+                tx.commit().await?;
+                return Ok(Some(token));
+            }
+        }
+        Ok(None)
     }
 
     /// The active account an access token belongs to; `None` if it is unknown or expired.
-    pub async fn authenticate(&self, _access_token: &str, _now: i64) -> Result<Option<User>> {
-        todo!()
+    pub async fn authenticate(&self, access_token: &str, now: i64) -> Result<Option<User>> {
+        let Some(secrets) = stored_forms(access_token) else {
+            return Ok(None);
+        };
+        let [hashed, clear] = secrets.clone();
+        let sql = format!(
+            "SELECT `t`.`access_token`, {} FROM `oauth2_token` `t` JOIN `user` `u` ON `u`.`user_id` = `t`.`user_id` \
+             WHERE `t`.`access_token` IN (?, ?) AND `t`.`expires` > ? AND `u`.`is_active` = 1",
+            crate::users::USER_COLUMNS
+        );
+        let rows = self
+            .db
+            .read()
+            .await?
+            .all(sql, params![hashed, clear, UtcTime::from_unix(now)])
+            .await?;
+        for mut row in rows {
+            if secrets.contains(&row.text()?) {
+                return crate::users::read_user(&mut row).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// Makes a token (access or refresh) and its partner unusable. Unknown tokens are ignored.
-    pub async fn revoke_token(&self, _token: &str) -> Result<()> {
-        todo!()
+    pub async fn revoke_token(&self, token: &str) -> Result<()> {
+        let Some([hashed, clear]) = stored_forms(token) else {
+            return Ok(());
+        };
+        let mut tx = self.db.write().await?;
+        for column in ["access_token", "refresh_token"] {
+            let sql = format!("DELETE FROM `oauth2_token` WHERE `{column}` IN (?, ?)");
+            tx.run(sql, params![&hashed, &clear]).await?;
+        }
+        tx.commit().await
     }
 
     /// Makes all tokens of a user unusable.
-    pub async fn revoke_tokens_of(&self, _user_id: &str) -> Result<()> {
-        todo!()
+    pub async fn revoke_tokens_of(&self, user_id: &str) -> Result<()> {
+        let mut tx = self.db.write().await?;
+        tx.run("DELETE FROM `oauth2_token` WHERE `user_id` = ?", params![user_id])
+            .await?;
+        tx.commit().await
     }
 
     /// A code, valid for 100 s, that the client can change into a token.
     pub async fn issue_auth_code(
         &self,
-        _client_id: &str,
-        _user_id: &str,
-        _redirect_uri: &str,
-        _now: i64,
+        client_id: &str,
+        user_id: &str,
+        redirect_uri: &str,
+        now: i64,
     ) -> Result<String> {
-        todo!()
+        let code = random_text(30);
+        let mut tx = self.db.write().await?;
+        let expires = UtcTime::from_unix(now + CODE_LIFETIME);
+        tx.run(
+            "DELETE FROM `oauth2_auth_code` WHERE `expires` <= ?",
+            params![UtcTime::from_unix(now)],
+        )
+        .await?;
+        tx.run(
+            "INSERT INTO `oauth2_auth_code` (`client_id`, `user_id`, `scopes`, `code`, `expires`, `redirect_uri`) \
+             VALUES (?, ?, 'default', ?, ?, ?)",
+            params![client_id, user_id, digest(&code), expires, redirect_uri],
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(code)
     }
 
     /// The user of a code for this client and address; the code is used up. `None` if unknown or expired.
     pub async fn take_auth_code(
         &self,
-        _client_id: &str,
-        _code: &str,
-        _redirect_uri: &str,
-        _now: i64,
+        client_id: &str,
+        code: &str,
+        redirect_uri: &str,
+        now: i64,
     ) -> Result<Option<UserId>> {
-        todo!()
+        let mut tx = self.db.write().await?;
+        let sql = "SELECT `id`, `user_id` FROM `oauth2_auth_code` \
+            WHERE `client_id` = ? AND `code` = ? AND `redirect_uri` = ? AND `expires` > ?";
+        let values = params![client_id, digest(code), redirect_uri, UtcTime::from_unix(now)];
+        let Some(mut row) = tx.first(sql, values).await? else {
+            return Ok(None);
+        };
+        let (id, user_id) = (row.int()?, row.user_id()?);
+        let taken = tx
+            .run("DELETE FROM `oauth2_auth_code` WHERE `id` = ?", params![id])
+            .await?
+            == 1;
+        tx.commit().await?;
+        Ok(taken.then_some(user_id))
+    }
+}
+
+/// Inserts a new pair and forgets pairs of this client and user of which neither token is of use any more.
+async fn issue(tx: &mut Tx, client_id: &str, user_id: &str, now: i64) -> Result<Token> {
+    let token = Token {
+        access_token: random_text(30),
+        refresh_token: random_text(30),
+        expires_in: ACCESS_LIFETIME,
+        scopes: "default".to_owned(),
+        user_id: UserId::from(user_id),
+    };
+    tx.run(
+        "DELETE FROM `oauth2_token` WHERE `client_id` = ? AND `user_id` = ? AND `expires` <= ? AND `refresh_expires` <= ?",
+        params![client_id, user_id, UtcTime::from_unix(now), UtcTime::from_unix(now)],
+    )
+    .await?;
+    tx.run(
+        "INSERT INTO `oauth2_token` (`client_id`, `user_id`, `scopes`, `access_token`, `refresh_token`, `expires`, \
+         `refresh_expires`) VALUES (?, ?, 'default', ?, ?, ?, ?)",
+        params![
+            client_id,
+            user_id,
+            digest(&token.access_token),
+            digest(&token.refresh_token),
+            UtcTime::from_unix(now + ACCESS_LIFETIME),
+            UtcTime::from_unix(now + REFRESH_LIFETIME),
+        ],
+    )
+    .await?;
+    Ok(token)
+}
+
+/// The two forms in which a token may be stored: hashed (ours), in clear (CodaLab 1.7). A text that looks like a stored
+/// hash is no token, else somebody who read the database could present it.
+fn stored_forms(token: &str) -> Option<[String; 2]> {
+    let plausible = !token.is_empty() && token.len() <= 255 && !token.to_ascii_lowercase().starts_with("sha256:");
+    plausible.then(|| [digest(token), token.to_owned()])
+}
+
+fn split(list: &str) -> Vec<String> {
+    list.split(',')
+        .filter(|part| !part.is_empty())
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token")
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
     }
 }

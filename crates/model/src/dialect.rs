@@ -1,1 +1,135 @@
-//! The differences between SQLite and MySQL, each named once. Everything else is one SQL text for both.
+//! The differences between SQLite and MySQL, each named once, and the pieces that lists of values need. Everything else
+//! is one SQL text for both: names in backquotes, `?` placeholders, dates selected as `CAST(… AS CHAR)`.
+
+use domain::Result;
+
+use crate::db::{Engine, Row, Tx, Value};
+
+/// Most values in one `IN (…)` list, and most rows in one INSERT.
+pub(crate) const CHUNK: usize = 500;
+
+impl Engine {
+    /// The start of an INSERT that leaves existing rows alone.
+    pub(crate) fn insert_ignore(self) -> &'static str {
+        match self {
+            Self::Sqlite => "INSERT OR IGNORE INTO",
+            Self::MySql => "INSERT IGNORE INTO",
+        }
+    }
+
+    /// What follows the values of an INSERT so that the row with the same key is changed instead.
+    pub(crate) fn on_conflict_update(self, key: &str, columns: &[&str]) -> String {
+        let (start, set): (String, fn(&str) -> String) = match self {
+            Self::Sqlite => (format!(" ON CONFLICT ({key}) DO UPDATE SET "), |column| {
+                format!("`{column}` = excluded.`{column}`")
+            }),
+            Self::MySql => (" ON DUPLICATE KEY UPDATE ".to_owned(), |column| {
+                format!("`{column}` = VALUES(`{column}`)")
+            }),
+        };
+        let assignments: Vec<_> = columns.iter().map(|column| set(column)).collect();
+        start + &assignments.join(", ")
+    }
+
+    /// Appended to a SELECT whose rows must not change until the transaction ends. SQLite has one writer anyway.
+    pub(crate) fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::MySql => " FOR UPDATE",
+        }
+    }
+
+    /// The number at the start of a text, 0 if there is none.
+    pub(crate) fn number(self, text: &str) -> String {
+        match self {
+            Self::Sqlite => format!("CAST({text} AS REAL)"),
+            Self::MySql => format!("({text} + 0.0e0)"),
+        }
+    }
+
+    /// A whole number made of a text.
+    pub(crate) fn integer(self, text: &str) -> String {
+        match self {
+            Self::Sqlite => format!("CAST({text} AS INTEGER)"),
+            Self::MySql => format!("CAST({text} AS SIGNED)"),
+        }
+    }
+}
+
+/// `(?, ?, …)` with this many placeholders.
+pub(crate) fn list(count: usize) -> String {
+    format!("({})", vec!["?"; count].join(", "))
+}
+
+impl Tx {
+    /// Runs a query once per 500 values and gives all rows. `{in}` in the text becomes the list; `before` and `after`
+    /// are the values bound before and after it.
+    pub(crate) async fn all_in<T: Clone + Into<Value>>(
+        &mut self,
+        sql: &str,
+        before: &[Value],
+        values: &[T],
+        after: &[Value],
+    ) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for chunk in values.chunks(CHUNK) {
+            let bound = bind_list(before, chunk, after);
+            let text = sql.replace("{in}", &list(bound.len() - before.len() - after.len()));
+            rows.extend(self.all(text, bound).await?);
+        }
+        Ok(rows)
+    }
+
+    /// The same for a statement that changes rows; gives their number.
+    pub(crate) async fn run_in<T: Clone + Into<Value>>(
+        &mut self,
+        sql: &str,
+        before: &[Value],
+        values: &[T],
+        after: &[Value],
+    ) -> Result<u64> {
+        let mut count = 0;
+        for chunk in values.chunks(CHUNK) {
+            let bound = bind_list(before, chunk, after);
+            let text = sql.replace("{in}", &list(bound.len() - before.len() - after.len()));
+            count += self.run(text, bound).await?;
+        }
+        Ok(count)
+    }
+
+    /// Inserts rows, 500 per statement. `head` is everything before `VALUES`.
+    pub(crate) async fn insert_rows(&mut self, head: &str, rows: Vec<Vec<Value>>) -> Result<()> {
+        let mut rows = rows.into_iter().peekable();
+        while let Some(first) = rows.peek() {
+            let width = first.len();
+            let chunk: Vec<Vec<Value>> = rows.by_ref().take(CHUNK.min(30_000 / width.max(1))).collect();
+            let tuples = vec![list(width); chunk.len()].join(", ");
+            self.run(format!("{head} VALUES {tuples}"), chunk.into_iter().flatten().collect())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until no other transaction holds this row of `named_lock`, and holds it until the end. For checks that no
+    /// unique index can make.
+    pub(crate) async fn lock_name(&mut self, name: &str) -> Result<()> {
+        let sql = format!(
+            "SELECT `name` FROM `named_lock` WHERE `name` = ?{}",
+            self.engine().for_update()
+        );
+        self.all(sql, vec![name.into()]).await.map(drop)
+    }
+}
+
+/// Pads the list to a power of two by repeating its last value, so that few different statements are prepared.
+fn bind_list<T: Clone + Into<Value>>(before: &[Value], chunk: &[T], after: &[Value]) -> Vec<Value> {
+    let size = chunk.len().next_power_of_two();
+    let padding = chunk.last().into_iter().cycle().take(size - chunk.len());
+    let list = chunk.iter().chain(padding).cloned().map(Into::into);
+    before
+        .iter()
+        .cloned()
+        .chain(list)
+        .chain(after.iter().cloned())
+        .collect()
+}

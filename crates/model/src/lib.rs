@@ -55,7 +55,7 @@ use std::sync::Arc;
 
 use domain::Result;
 
-use crate::db::Db;
+use crate::db::{Db, params};
 
 /// How to open the database.
 #[derive(Clone, Debug)]
@@ -66,6 +66,8 @@ pub struct ModelOptions {
     pub root_user_name: String,
     /// Most connections that read at the same time (SQLite), most connections in all (MySQL).
     pub max_connections: u32,
+    /// PBKDF2 iterations of new password hashes. Less than the default is for tests only.
+    pub password_iterations: u32,
 }
 
 impl Default for ModelOptions {
@@ -74,6 +76,7 @@ impl Default for ModelOptions {
             root_user_id: domain::id::ROOT_USER_ID.to_owned(),
             root_user_name: "codalab".to_owned(),
             max_connections: 8,
+            password_iterations: 600_000,
         }
     }
 }
@@ -90,6 +93,7 @@ struct Identity {
     root_user_id: String,
     root_user_name: String,
     public_group: domain::Uuid,
+    password_iterations: u32,
 }
 
 impl Model {
@@ -106,6 +110,7 @@ impl Model {
             root_user_id: options.root_user_id.clone(),
             root_user_name: options.root_user_name.clone(),
             public_group,
+            password_iterations: options.password_iterations,
         };
         Ok(Self {
             db,
@@ -114,13 +119,38 @@ impl Model {
     }
 
     /// Makes the public group and the two OAuth clients where they are missing.
-    async fn bootstrap(_db: &Db) -> Result<domain::Uuid> {
-        todo!()
+    async fn bootstrap(db: &Db) -> Result<domain::Uuid> {
+        let mut tx = db.write().await?;
+        tx.lock_name("group_name").await?;
+        let sql = "SELECT `uuid` FROM `group` WHERE `name` = 'public' AND `user_defined` = 0 ORDER BY `id` LIMIT 1";
+        let public = match tx.first(sql, params![]).await? {
+            Some(mut row) => row.uuid()?,
+            None => {
+                let uuid = password::random_uuid();
+                let sql =
+                    "INSERT INTO `group` (`uuid`, `name`, `user_defined`, `owner_id`) VALUES (?, 'public', 0, NULL)";
+                tx.run(sql, params![uuid]).await?;
+                uuid
+            }
+        };
+        for (id, name) in [
+            ("codalab_cli_client", "CodaLab CLI"),
+            ("codalab_worker_client", "CodaLab Worker"),
+        ] {
+            let sql = format!(
+                "{} `oauth2_client` (`client_id`, `name`, `secret`, `user_id`, `grant_type`, `response_type`, `scopes`, \
+                 `redirect_uris`) VALUES (?, ?, NULL, NULL, 'password', 'token', 'default', '')",
+                tx.engine().insert_ignore()
+            );
+            tx.run(sql, params![id, name]).await?;
+        }
+        tx.commit().await?;
+        Ok(public)
     }
 
     /// Whether the database answers; for readiness probes.
     pub async fn ping(&self) -> Result<()> {
-        todo!()
+        self.db.read().await?.count("SELECT 1", params![]).await.map(drop)
     }
 
     /// Waits for running statements and closes all connections.
@@ -141,6 +171,10 @@ impl Model {
     /// Whether this user may do everything.
     pub fn is_root(&self, viewer: Option<&str>) -> bool {
         viewer == Some(self.root_user_id())
+    }
+
+    pub(crate) fn password_iterations(&self) -> u32 {
+        self.identity.password_iterations
     }
 
     /// The group everybody is in.

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
-use domain::{Permission, Result, Uuid};
+use domain::permission::{self, Viewer};
+use domain::{Error, Permission, Result, Uuid};
 
 use crate::Model;
+use crate::db::{Tx, params};
+use crate::users::active_user;
 
 /// The two kinds of objects that carry permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,46 +26,237 @@ pub struct GroupPermission {
     pub permission: Permission,
 }
 
+impl ObjectKind {
+    /// The table of the objects.
+    pub(crate) const fn table(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Worksheet => "worksheet",
+        }
+    }
+
+    /// The table of the permission rows.
+    pub(crate) const fn permission_table(self) -> &'static str {
+        match self {
+            Self::Bundle => "group_bundle_permission",
+            Self::Worksheet => "group_object_permission",
+        }
+    }
+}
+
 impl Model {
     /// The viewer's effective permission on each object, parallel to `uuids`; none for objects that do not exist.
     pub async fn permissions_of(
         &self,
-        _kind: ObjectKind,
-        _viewer: Option<&str>,
-        _uuids: &[Uuid],
+        kind: ObjectKind,
+        viewer: Option<&str>,
+        uuids: &[Uuid],
     ) -> Result<Vec<Permission>> {
-        todo!()
+        if uuids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.permissions_in(&mut self.db.read().await?, kind, viewer, uuids)
+            .await
+    }
+
+    pub(crate) async fn permissions_in(
+        &self,
+        tx: &mut Tx,
+        kind: ObjectKind,
+        viewer: Option<&str>,
+        uuids: &[Uuid],
+    ) -> Result<Vec<Permission>> {
+        // One statement: the owner of each object and the strongest row of a group the viewer is in.
+        let sql = format!(
+            "SELECT `o`.`uuid`, `o`.`owner_id`, (SELECT MAX(`p`.`permission`) FROM `{}` `p` WHERE `p`.`object_uuid` = `o`.`uuid` \
+             AND (`p`.`group_uuid` = ? OR `p`.`group_uuid` IN \
+             (SELECT `m`.`group_uuid` FROM `user_group` `m` WHERE `m`.`user_id` = ?))) \
+             FROM `{}` `o` WHERE `o`.`uuid` IN {{in}}",
+            kind.permission_table(),
+            kind.table()
+        );
+        let mut found: HashMap<Uuid, Permission> = HashMap::new();
+        for mut row in tx
+            .all_in(&sql, &params![self.public_group(), viewer.unwrap_or("")], uuids, &[])
+            .await?
+        {
+            let (uuid, owner, level) = (row.uuid()?, row.opt_user_id()?, row.opt_int()?);
+            // An object without owner is not owned by somebody without id.
+            let owns = matches!((&owner, viewer), (Some(owner), Some(viewer)) if *owner == viewer);
+            let all = owns || self.is_root(viewer);
+            found.insert(
+                uuid,
+                if all {
+                    Permission::All
+                } else {
+                    Permission::from_level(level.unwrap_or(0))
+                },
+            );
+        }
+        Ok(uuids
+            .iter()
+            .map(|uuid| found.get(uuid).copied().unwrap_or_default())
+            .collect())
     }
 
     /// 403 with the standard text unless the viewer has at least `need` on every object. An empty list passes.
     pub async fn check_permission(
         &self,
-        _kind: ObjectKind,
-        _viewer: Option<&str>,
-        _uuids: &[Uuid],
-        _need: Permission,
+        kind: ObjectKind,
+        viewer: Option<&str>,
+        uuids: &[Uuid],
+        need: Permission,
     ) -> Result<()> {
-        todo!()
+        if uuids.is_empty() {
+            return Ok(());
+        }
+        self.check_permission_in(&mut self.db.read().await?, kind, viewer, uuids, need)
+            .await
+    }
+
+    pub(crate) async fn check_permission_in(
+        &self,
+        tx: &mut Tx,
+        kind: ObjectKind,
+        viewer: Option<&str>,
+        uuids: &[Uuid],
+        need: Permission,
+    ) -> Result<()> {
+        let have = self.permissions_in(tx, kind, viewer, uuids).await?;
+        if have.iter().all(|permission| *permission >= need) {
+            return Ok(());
+        }
+        let texts: Vec<&str> = uuids.iter().map(Uuid::as_str).collect();
+        let user = match viewer {
+            Some(id) => active_user(tx, "`u`.`user_id` = ?", params![id]).await?,
+            None => None,
+        };
+        let who = match (&user, viewer) {
+            (Some(user), _) => Viewer::User {
+                name: &user.user_name,
+                id: &user.user_id,
+            },
+            (None, Some(_)) => Viewer::Vanished,
+            (None, None) => Viewer::Anonymous,
+        };
+        Err(permission::insufficient(who, kind.table(), &texts, &have, need))
     }
 
     /// All permission rows of each object, ordered by group name. Masking for the viewer is the caller's.
     pub async fn group_permissions(
         &self,
-        _kind: ObjectKind,
-        _uuids: &[Uuid],
+        kind: ObjectKind,
+        uuids: &[Uuid],
     ) -> Result<HashMap<Uuid, Vec<GroupPermission>>> {
-        todo!()
+        if uuids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        group_permissions(&mut self.db.read().await?, kind, uuids).await
     }
 
-    /// Sets the permission of a group on an object; `None` removes it. The caller has checked that the viewer has all.
-    /// 403 if the object is frozen, 404 if the group or the object does not exist. Gives the id of the row, if one is left.
+    /// Sets the permission of a group on an object; [`Permission::None`] removes it. The caller has checked that the
+    /// viewer has *all*. 403 if the object is frozen, 404 if the group or the object does not exist. Gives the id of the
+    /// row, if one is left.
     pub async fn set_permission(
         &self,
-        _kind: ObjectKind,
-        _object: Uuid,
-        _group: Uuid,
-        _permission: Permission,
+        kind: ObjectKind,
+        object: Uuid,
+        group: Uuid,
+        permission: Permission,
     ) -> Result<Option<i64>> {
-        todo!()
+        let mut tx = self.db.write().await?;
+        refuse_frozen(&mut tx, kind, object).await?;
+        if tx
+            .count("SELECT COUNT(*) FROM `group` WHERE `uuid` = ?", params![group])
+            .await?
+            == 0
+        {
+            return Err(Error::not_found(format!(
+                "Found no group with uuid starting with '{group}'"
+            )));
+        }
+        let table = kind.permission_table();
+        let key = "WHERE `object_uuid` = ? AND `group_uuid` = ?";
+        let id = if permission == Permission::None {
+            tx.run(format!("DELETE FROM `{table}` {key}"), params![object, group])
+                .await?;
+            None
+        } else {
+            set_permission_row(&mut tx, kind, object, group, permission).await?;
+            Some(
+                tx.count(format!("SELECT `id` FROM `{table}` {key}"), params![object, group])
+                    .await?,
+            )
+        };
+        tx.commit().await?;
+        Ok(id)
     }
+}
+
+pub(crate) async fn set_permission_row(
+    tx: &mut Tx,
+    kind: ObjectKind,
+    object: Uuid,
+    group: Uuid,
+    permission: Permission,
+) -> Result<()> {
+    let update = tx
+        .engine()
+        .on_conflict_update("`object_uuid`, `group_uuid`", &["permission"]);
+    let table = kind.permission_table();
+    let sql = format!("INSERT INTO `{table}` (`object_uuid`, `group_uuid`, `permission`) VALUES (?, ?, ?){update}");
+    tx.run(sql, params![object, group, permission.level()]).await.map(drop)
+}
+
+pub(crate) async fn group_permissions(
+    tx: &mut Tx,
+    kind: ObjectKind,
+    uuids: &[Uuid],
+) -> Result<HashMap<Uuid, Vec<GroupPermission>>> {
+    let sql = format!(
+        "SELECT `p`.`id`, `p`.`object_uuid`, `p`.`group_uuid`, `g`.`name`, `p`.`permission` FROM `{}` `p` \
+         JOIN `group` `g` ON `g`.`uuid` = `p`.`group_uuid` WHERE `p`.`object_uuid` IN {{in}} ORDER BY `g`.`name`, `p`.`id`",
+        kind.permission_table()
+    );
+    let mut found: HashMap<Uuid, Vec<GroupPermission>> = HashMap::new();
+    for mut row in tx.all_in(&sql, &[], uuids, &[]).await? {
+        let permission = GroupPermission {
+            id: row.int()?,
+            object_uuid: row.uuid()?,
+            group_uuid: row.uuid()?,
+            group_name: row.text()?,
+            permission: Permission::from_level(row.int()?),
+        };
+        found.entry(permission.object_uuid).or_default().push(permission);
+    }
+    Ok(found)
+}
+
+/// 403 if the object is frozen, 404 if it does not exist.
+pub(crate) async fn refuse_frozen(tx: &mut Tx, kind: ObjectKind, uuid: Uuid) -> Result<()> {
+    let name = match kind {
+        ObjectKind::Worksheet => "`o`.`name`",
+        ObjectKind::Bundle => {
+            "(SELECT `m`.`metadata_value` FROM `bundle_metadata` `m` WHERE `m`.`bundle_uuid` = `o`.`uuid` \
+             AND `m`.`metadata_key` = 'name' ORDER BY `m`.`id` DESC LIMIT 1)"
+        }
+    };
+    let sql = format!(
+        "SELECT CAST(`o`.`frozen` AS CHAR), {name} FROM `{}` `o` WHERE `o`.`uuid` = ?",
+        kind.table()
+    );
+    let Some(mut row) = tx.first(sql, params![uuid]).await? else {
+        return Err(Error::not_found(match kind {
+            ObjectKind::Bundle => format!("Bundle {uuid} not found"),
+            ObjectKind::Worksheet => format!("Could not find worksheet with uuid {uuid}"),
+        }));
+    };
+    if row.opt_time()?.is_some() {
+        let name = row.opt_text()?.unwrap_or_default();
+        return Err(Error::permission(format!(
+            "Cannot mutate frozen {} {uuid}({name}).",
+            kind.table()
+        )));
+    }
+    Ok(())
 }

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use domain::{Result, UserId, Uuid};
+use domain::{Error, Result, UserId, Uuid};
 
 use crate::Model;
+use crate::db::{Row, Tx, params};
+use crate::password::random_uuid;
 
 /// A place that holds contents of bundles. The secret is never part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,34 +46,165 @@ pub struct BundleLocation {
     pub url: Option<String>,
 }
 
+const COLUMNS: &str = "`id`, `uuid`, `owner_id`, `name`, `storage_type`, `storage_format`, `url`, `authentication_env`";
+
+fn read(row: &mut Row) -> Result<BundleStore> {
+    Ok(BundleStore {
+        id: row.int()?,
+        uuid: row.uuid()?,
+        owner_id: row.opt_user_id()?,
+        name: row.text()?,
+        storage_type: row.opt_text()?,
+        storage_format: row.opt_text()?,
+        url: row.opt_text()?,
+        authentication_env: row.opt_text()?,
+    })
+}
+
 impl Model {
     /// Makes a store. 403 unless the viewer is root; 400 if the name is taken or the type has no usual format.
-    pub async fn create_store(&self, _viewer: &str, _store: NewStore) -> Result<BundleStore> {
-        todo!()
+    pub async fn create_store(&self, viewer: &str, store: NewStore) -> Result<BundleStore> {
+        if !self.is_root(Some(viewer)) {
+            return Err(Error::permission("Only root user can create bundle stores."));
+        }
+        let format = match (&store.storage_format, store.storage_type.as_str()) {
+            (Some(format), _) => format.clone(),
+            (None, "azure_blob" | "gcs") => "compressed_v1".to_owned(),
+            (None, "disk") => "uncompressed".to_owned(),
+            (None, other) => {
+                return Err(Error::usage(format!(
+                    "Could not determine default storage format for storage type {other}; give one, or use disk, azure_blob \
+                     or gcs."
+                )));
+            }
+        };
+        let uuid = random_uuid();
+        let mut tx = self.db.write().await?;
+        let inserted = tx
+            .run(
+                "INSERT INTO `bundle_store` (`uuid`, `owner_id`, `name`, `storage_type`, `storage_format`, `url`, \
+                 `authentication`, `authentication_env`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    uuid,
+                    viewer,
+                    &store.name,
+                    &store.storage_type,
+                    format,
+                    store.url.clone(),
+                    store.authentication.clone(),
+                    store.authentication_env.clone()
+                ],
+            )
+            .await;
+        match inserted {
+            Err(error) if error.kind == domain::ErrorKind::Conflict => {
+                return Err(Error::usage(format!(
+                    "Bundle store with name {} already exists",
+                    store.name
+                )));
+            }
+            result => result?,
+        };
+        let made = fetch(&mut tx, "`uuid` = ?", params![uuid]).await?.pop();
+        tx.commit().await?;
+        made.ok_or_else(|| Error::internal("The new bundle store is gone"))
     }
 
     /// Stores the viewer can see: root's and his own.
-    pub async fn stores(&self, _viewer: &str) -> Result<Vec<BundleStore>> {
-        todo!()
+    pub async fn stores(&self, viewer: &str) -> Result<Vec<BundleStore>> {
+        let values = params![self.root_user_id(), viewer];
+        fetch(&mut self.db.read().await?, "`owner_id` IN (?, ?)", values).await
     }
 
     /// A visible store by uuid or name. 400 naming it if there is none.
-    pub async fn find_store(&self, _viewer: &str, _uuid_or_name: &str) -> Result<BundleStore> {
-        todo!()
+    pub async fn find_store(&self, viewer: &str, uuid_or_name: &str) -> Result<BundleStore> {
+        let values = params![self.root_user_id(), viewer, uuid_or_name, uuid_or_name];
+        let condition = "`owner_id` IN (?, ?) AND (`uuid` = ? OR `name` = ?)";
+        let found = fetch(&mut self.db.read().await?, condition, values)
+            .await?
+            .into_iter()
+            .next();
+        found.ok_or_else(|| {
+            let what = if domain::id::is_uuid(uuid_or_name) {
+                "uuid"
+            } else {
+                "name"
+            };
+            Error::usage(format!("Can not find the BundleStore with {what} {uuid_or_name}."))
+        })
     }
 
     /// Deletes one of the viewer's own stores. 404 if it is not, 400 if it still holds bundles.
-    pub async fn delete_store(&self, _viewer: &str, _uuid: Uuid) -> Result<()> {
-        todo!()
+    pub async fn delete_store(&self, viewer: &str, uuid: Uuid) -> Result<()> {
+        let mut tx = self.db.write().await?;
+        let store = fetch(&mut tx, "`uuid` = ? AND `owner_id` = ?", params![uuid, viewer])
+            .await?
+            .pop();
+        let store = store.ok_or_else(|| Error::not_found(format!("You own no bundle store with uuid {uuid}")))?;
+        let sql = "SELECT COUNT(*) FROM `bundle_location` WHERE `bundle_store_uuid` = ?";
+        let bundles = tx.count(sql, params![uuid]).await?;
+        if bundles > 0 {
+            return Err(Error::usage(format!(
+                "Bundle store {} still holds {bundles} bundles; only an empty store can be deleted.",
+                store.name
+            )));
+        }
+        tx.run("DELETE FROM `bundle_store` WHERE `uuid` = ?", params![uuid])
+            .await?;
+        tx.commit().await
     }
 
     /// Notes that a bundle is in a store; again is no error.
-    pub async fn add_location(&self, _bundle: Uuid, _store: Uuid) -> Result<()> {
-        todo!()
+    pub async fn add_location(&self, bundle: Uuid, store: Uuid) -> Result<()> {
+        let mut tx = self.db.write().await?;
+        add_location(&mut tx, bundle, store).await?;
+        tx.commit().await
     }
 
-    /// Where bundles are; bundles without rows are absent.
-    pub async fn locations(&self, _uuids: &[Uuid]) -> Result<HashMap<Uuid, Vec<BundleLocation>>> {
-        todo!()
+    /// Where bundles are, in the order in which that was noted; bundles without rows are absent.
+    pub async fn locations(&self, uuids: &[Uuid]) -> Result<HashMap<Uuid, Vec<BundleLocation>>> {
+        let mut found: HashMap<Uuid, Vec<BundleLocation>> = HashMap::new();
+        if uuids.is_empty() {
+            return Ok(found);
+        }
+        let sql = "SELECT `l`.`bundle_uuid`, `s`.`uuid`, `s`.`name`, `s`.`storage_type`, `s`.`storage_format`, `s`.`url` \
+            FROM `bundle_location` `l` JOIN `bundle_store` `s` ON `s`.`uuid` = `l`.`bundle_store_uuid` \
+            WHERE `l`.`bundle_uuid` IN {in} ORDER BY `l`.`id`";
+        for mut row in self.db.read().await?.all_in(sql, &[], uuids, &[]).await? {
+            let location = BundleLocation {
+                bundle_uuid: row.uuid()?,
+                store_uuid: row.uuid()?,
+                name: row.text()?,
+                storage_type: row.opt_text()?,
+                storage_format: row.opt_text()?,
+                url: row.opt_text()?,
+            };
+            found.entry(location.bundle_uuid).or_default().push(location);
+        }
+        Ok(found)
     }
+}
+
+/// 400 if there is no such store.
+pub(crate) async fn add_location(tx: &mut Tx, bundle: Uuid, store: Uuid) -> Result<()> {
+    if tx
+        .count("SELECT COUNT(*) FROM `bundle_store` WHERE `uuid` = ?", params![store])
+        .await?
+        == 0
+    {
+        return Err(Error::usage(format!("Can not find the BundleStore with uuid {store}.")));
+    }
+    let ignore = tx.engine().insert_ignore();
+    let sql = format!("{ignore} `bundle_location` (`bundle_uuid`, `bundle_store_uuid`) VALUES (?, ?)");
+    tx.run(sql, params![bundle, store]).await.map(drop)
+}
+
+async fn fetch(tx: &mut Tx, condition: &str, values: Vec<crate::db::Value>) -> Result<Vec<BundleStore>> {
+    let rows = tx
+        .all(
+            format!("SELECT {COLUMNS} FROM `bundle_store` WHERE {condition} ORDER BY `id`"),
+            values,
+        )
+        .await?;
+    rows.into_iter().map(|mut row| read(&mut row)).collect()
 }

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use domain::user::Quota;
-use domain::{Result, UserId, UtcTime, Uuid};
+use domain::{Error, Result, UserId, UtcTime, Uuid, name};
 
 use crate::Model;
+use crate::db::{Row, Tx, Value, params};
+use crate::password::{hash_password, needs_rehash, random_uuid, verify_password};
 
 /// An account without its password.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +35,7 @@ pub struct User {
 }
 
 /// An account to make.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct NewUser {
     /// Fresh if none.
     pub user_id: Option<UserId>,
@@ -71,64 +73,409 @@ pub struct UserUpdate {
     pub last_login: Option<i64>,
 }
 
+/// The columns of [`User`] in the order [`read_user`] takes them.
+pub(crate) const USER_COLUMNS: &str = "`u`.`user_id`, `u`.`user_name`, `u`.`email`, `u`.`notifications`, \
+    CAST(`u`.`last_login` AS CHAR), `u`.`is_active`, `u`.`first_name`, `u`.`last_name`, CAST(`u`.`date_joined` AS CHAR), \
+    `u`.`has_access`, `u`.`is_verified`, `u`.`affiliation`, `u`.`url`, `u`.`time_quota`, `u`.`time_used`, \
+    `u`.`disk_quota`, `u`.`disk_used`, `u`.`parallel_run_quota`, `u`.`avatar_id`";
+
+pub(crate) fn read_user(row: &mut Row) -> Result<User> {
+    Ok(User {
+        user_id: row.user_id()?,
+        user_name: row.text()?,
+        email: row.text()?,
+        notifications: row.int()?,
+        last_login: row.opt_time()?,
+        is_active: row.flag()?,
+        first_name: row.opt_text()?,
+        last_name: row.opt_text()?,
+        date_joined: row.time()?,
+        has_access: row.flag()?,
+        is_verified: row.flag()?,
+        affiliation: row.opt_text()?,
+        url: row.opt_text()?,
+        quota: Quota {
+            time_quota: row.real()?,
+            time_used: row.real()?,
+            disk_quota: row.real()?,
+            disk_used: row.real()?,
+            parallel_run_quota: row.int()?,
+        },
+        avatar_id: row.opt_text()?,
+    })
+}
+
+/// One active account by a condition with one placeholder value per `?`.
+pub(crate) async fn active_user(tx: &mut Tx, condition: &str, values: Vec<Value>) -> Result<Option<User>> {
+    let sql = format!(
+        "SELECT {USER_COLUMNS} FROM `user` `u` WHERE `u`.`is_active` = 1 AND ({condition}) ORDER BY `u`.`id` LIMIT 1"
+    );
+    tx.first(sql, values)
+        .await?
+        .map(|mut row| read_user(&mut row))
+        .transpose()
+}
+
 impl Model {
-    /// Makes an account. 400 if the name is not a valid name; 400 if an account has that name or e-mail already.
-    pub async fn create_user(&self, _user: NewUser, _now: i64) -> Result<User> {
-        todo!()
+    /// Makes an account. 400 if the name is not a valid name, or if an account has that name or e-mail already.
+    pub async fn create_user(&self, user: NewUser, now: i64) -> Result<User> {
+        name::check(&user.user_name)?;
+        let hash = self.hash(user.password.clone()).await?;
+        let user_id = user
+            .user_id
+            .clone()
+            .unwrap_or_else(|| UserId::from(random_uuid().as_str()));
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                tx.lock_name("user_name").await?;
+                if taken(&mut tx, &user.user_name, &user.email, "").await? {
+                    return Err(Error::usage("User with this username or email already exists."));
+                }
+                insert_user(&mut tx, &user_id, &user, &hash, now).await?;
+                let made = active_user(&mut tx, "`u`.`user_id` = ?", params![&user_id]).await?;
+                tx.commit().await?;
+                made.ok_or_else(|| not_found(&user_id))
+            })
+            .await
     }
 
     /// Makes the root account, or resets its name, password and flags (data-model 3.16).
-    pub async fn ensure_root(&self, _password: &str, _quota: Quota, _now: i64) -> Result<User> {
-        todo!()
+    pub async fn ensure_root(&self, password: &str, quota: Quota, now: i64) -> Result<User> {
+        let hash = self.hash(password.to_owned()).await?;
+        let root = UserId::from(self.root_user_id());
+        let mut tx = self.db.write().await?;
+        tx.lock_name("user_name").await?;
+        let changed = tx
+            .run(
+                "UPDATE `user` SET `user_name` = ?, `password` = ?, `has_access` = 1, `is_active` = 1, `is_verified` = 1 \
+                 WHERE `user_id` = ?",
+                params![self.root_user_name(), &hash, &root],
+            )
+            .await?;
+        let exists = changed > 0
+            || active_user(&mut tx, "`u`.`user_id` = ?", params![&root])
+                .await?
+                .is_some();
+        if !exists {
+            let user = NewUser {
+                user_name: self.root_user_name().to_owned(),
+                first_name: Some(String::new()),
+                last_name: Some(String::new()),
+                affiliation: Some(String::new()),
+                is_verified: true,
+                has_access: true,
+                quota,
+                ..NewUser::default()
+            };
+            insert_user(&mut tx, &root, &user, &hash, now).await?;
+        }
+        let made = active_user(&mut tx, "`u`.`user_id` = ?", params![&root]).await?;
+        tx.commit().await?;
+        made.ok_or_else(|| not_found(&root))
     }
 
     /// The active account with this id.
-    pub async fn user(&self, _user_id: &str) -> Result<Option<User>> {
-        todo!()
+    pub async fn user(&self, user_id: &str) -> Result<Option<User>> {
+        active_user(&mut self.db.read().await?, "`u`.`user_id` = ?", params![user_id]).await
     }
 
     /// The active account with this name or e-mail.
-    pub async fn user_by_name(&self, _name_or_email: &str) -> Result<Option<User>> {
-        todo!()
+    pub async fn user_by_name(&self, name_or_email: &str) -> Result<Option<User>> {
+        user_by_name(&mut self.db.read().await?, name_or_email).await
     }
 
     /// The active account with this id, else this name or e-mail. 404 `User <spec> not found`.
-    pub async fn find_user(&self, _spec: &str) -> Result<User> {
-        todo!()
+    pub async fn find_user(&self, spec: &str) -> Result<User> {
+        let mut tx = self.db.read().await?;
+        if let Some(user) = active_user(&mut tx, "`u`.`user_id` = ?", params![spec]).await? {
+            return Ok(user);
+        }
+        user_by_name(&mut tx, spec).await?.ok_or_else(|| not_found(spec))
     }
 
     /// Active accounts by id; missing ones are absent.
-    pub async fn users(&self, _user_ids: &[&str]) -> Result<HashMap<UserId, User>> {
-        todo!()
+    pub async fn users(&self, user_ids: &[&str]) -> Result<HashMap<UserId, User>> {
+        let sql =
+            format!("SELECT {USER_COLUMNS} FROM `user` `u` WHERE `u`.`is_active` = 1 AND `u`.`user_id` IN {{in}}");
+        let rows = self.db.read().await?.all_in(&sql, &[], user_ids, &[]).await?;
+        rows.into_iter()
+            .map(|mut row| read_user(&mut row).map(|user| (user.user_id.clone(), user)))
+            .collect()
     }
 
     /// Whether an active account has this name or this e-mail.
-    pub async fn user_exists(&self, _user_name: &str, _email: &str) -> Result<bool> {
-        todo!()
+    pub async fn user_exists(&self, user_name: &str, email: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM `user` WHERE `is_active` = 1 AND (`user_name` = ? OR (`email` = ? AND `email` <> '')) LIMIT 1";
+        Ok(self.db.read().await?.count(sql, params![user_name, email]).await? != 0)
     }
 
     /// The active account if name (or e-mail) and password match. Rehashes an old hash and notes the login.
-    pub async fn check_credentials(&self, _name_or_email: &str, _password: &str, _now: i64) -> Result<Option<User>> {
-        todo!()
+    pub async fn check_credentials(&self, name_or_email: &str, password: &str, now: i64) -> Result<Option<User>> {
+        let mut tx = self.db.read().await?;
+        let user = user_by_name(&mut tx, name_or_email).await?;
+        let stored = match &user {
+            Some(user) => {
+                let sql = "SELECT `password` FROM `user` WHERE `user_id` = ?";
+                tx.first(sql, params![&user.user_id])
+                    .await?
+                    .map(|mut row| row.text())
+                    .transpose()?
+            }
+            None => None,
+        };
+        drop(tx);
+        let iterations = self.password_iterations();
+        // An unknown name takes as long as a wrong password, so that names cannot be probed.
+        let hash = stored.unwrap_or_else(|| format!("pbkdf2_sha256${iterations}$unknownname0$AAAA"));
+        let password = password.to_owned();
+        let checked = tokio::task::spawn_blocking(move || {
+            let matches = verify_password(&password, &hash);
+            let rehashed = (matches && needs_rehash(&hash, iterations)).then(|| hash_password(&password, iterations));
+            (matches, rehashed)
+        });
+        let (matches, rehashed) = checked
+            .await
+            .map_err(|error| Error::internal(format!("Password check failed: {error}")))?;
+        let Some(user) = user.filter(|_| matches) else {
+            return Ok(None);
+        };
+        let mut tx = self.db.write().await?;
+        tx.run(
+            "UPDATE `user` SET `last_login` = ? WHERE `user_id` = ?",
+            params![UtcTime::from_unix(now), &user.user_id],
+        )
+        .await?;
+        if let Some(hash) = rehashed {
+            tx.run(
+                "UPDATE `user` SET `password` = ? WHERE `user_id` = ?",
+                params![hash, &user.user_id],
+            )
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(Some(User {
+            last_login: Some(UtcTime::from_unix(now)),
+            ..user
+        }))
     }
 
     /// Changes the named columns only. 404 if there is no such account; 400 if the new name or e-mail is taken.
-    pub async fn update_user(&self, _user_id: &str, _update: UserUpdate) -> Result<User> {
-        todo!()
+    pub async fn update_user(&self, user_id: &str, update: UserUpdate) -> Result<User> {
+        if let Some(new) = &update.user_name {
+            name::check(new)?;
+        }
+        let mut tx = self.db.write().await?;
+        tx.lock_name("user_name").await?;
+        if active_user(&mut tx, "`u`.`user_id` = ?", params![user_id])
+            .await?
+            .is_none()
+        {
+            return Err(not_found(user_id));
+        }
+        if let Some(new) = &update.user_name
+            && taken(&mut tx, new, "", user_id).await?
+        {
+            return Err(Error::usage(format!("User name {new} is already taken.")));
+        }
+        if let Some(new) = &update.email
+            && taken(&mut tx, "", new, user_id).await?
+        {
+            return Err(Error::usage("User with this email already exists."));
+        }
+        let (columns, mut values) = assignments(update);
+        if !columns.is_empty() {
+            values.push(user_id.into());
+            tx.run(
+                format!("UPDATE `user` SET {} WHERE `user_id` = ?", columns.join(", ")),
+                values,
+            )
+            .await?;
+        }
+        let sql = format!("SELECT {USER_COLUMNS} FROM `user` `u` WHERE `u`.`user_id` = ?");
+        let user = tx
+            .first(sql, params![user_id])
+            .await?
+            .map(|mut row| read_user(&mut row))
+            .transpose()?;
+        tx.commit().await?;
+        user.ok_or_else(|| not_found(user_id))
     }
 
     /// Stores a new password and revokes all tokens of the account.
-    pub async fn set_password(&self, _user_id: &str, _password: &str) -> Result<()> {
-        todo!()
+    pub async fn set_password(&self, user_id: &str, password: &str) -> Result<()> {
+        let hash = self.hash(password.to_owned()).await?;
+        let mut tx = self.db.write().await?;
+        set_password_hash(&mut tx, user_id, &hash).await?;
+        tx.commit().await
     }
 
     /// Deletes an account that owns nothing (404 naming what it owns) with all that hangs on it.
-    pub async fn delete_user(&self, _user_id: &str) -> Result<()> {
-        todo!()
+    pub async fn delete_user(&self, user_id: &str) -> Result<()> {
+        if user_id == self.root_user_id() {
+            return Err(Error::authentication("Cannot delete root user."));
+        }
+        let mut tx = self.db.write().await?;
+        let exists = tx
+            .count("SELECT COUNT(*) FROM `user` WHERE `user_id` = ?", params![user_id])
+            .await?
+            > 0;
+        if !exists {
+            return Err(not_found(user_id));
+        }
+        let mut reasons = Vec::new();
+        for (table, what) in [
+            ("bundle", "bundles, can't delete user"),
+            ("worksheet", "worksheets, can't delete"),
+            ("group", "groups, can't delete"),
+        ] {
+            let rows = tx
+                .all(
+                    format!("SELECT `uuid` FROM `{table}` WHERE `owner_id` = ? ORDER BY `id`"),
+                    params![user_id],
+                )
+                .await?;
+            let uuids: Vec<String> = rows.into_iter().map(|mut row| row.text()).collect::<Result<_>>()?;
+            if !uuids.is_empty() {
+                reasons.push(format!("User {user_id} owns {what}. UUIDs: {}", uuids.join(",")));
+            }
+        }
+        if !reasons.is_empty() {
+            return Err(Error::not_found(reasons.join("\n\n")));
+        }
+        for table in [
+            "user_verification",
+            "user_reset_code",
+            "oauth2_auth_code",
+            "oauth2_token",
+            "worker_message",
+            "worker_run",
+            "worker_dependency",
+            "worker",
+            "worker_socket",
+            "user_group",
+        ] {
+            tx.run(format!("DELETE FROM `{table}` WHERE `user_id` = ?"), params![user_id])
+                .await?;
+        }
+        for table in ["oauth2_auth_code", "oauth2_token"] {
+            let sql = format!(
+                "DELETE FROM `{table}` WHERE `client_id` IN (SELECT `client_id` FROM `oauth2_client` WHERE `user_id` = ?)"
+            );
+            tx.run(sql, params![user_id]).await?;
+        }
+        tx.run("DELETE FROM `oauth2_client` WHERE `user_id` = ?", params![user_id])
+            .await?;
+        tx.run("DELETE FROM `user` WHERE `user_id` = ?", params![user_id])
+            .await?;
+        tx.commit().await
     }
 
     /// Uuids of the bundles a user owns, in order of creation; for user deletion and transfers.
-    pub async fn bundles_owned_by(&self, _user_id: &str) -> Result<Vec<Uuid>> {
-        todo!()
+    pub async fn bundles_owned_by(&self, user_id: &str) -> Result<Vec<Uuid>> {
+        let sql = "SELECT `uuid` FROM `bundle` WHERE `owner_id` = ? ORDER BY `id`";
+        let rows = self.db.read().await?.all(sql, params![user_id]).await?;
+        rows.into_iter().map(|mut row| row.uuid()).collect()
     }
+
+    /// Hashes on the blocking pool.
+    pub(crate) async fn hash(&self, password: String) -> Result<String> {
+        let iterations = self.password_iterations();
+        let hash = tokio::task::spawn_blocking(move || hash_password(&password, iterations)).await;
+        hash.map_err(|error| Error::internal(format!("Hashing a password failed: {error}")))
+    }
+}
+
+pub(crate) async fn user_by_name(tx: &mut Tx, name_or_email: &str) -> Result<Option<User>> {
+    if name_or_email.is_empty() {
+        return Ok(None); // root's e-mail may be empty
+    }
+    active_user(
+        tx,
+        "`u`.`user_name` = ? OR `u`.`email` = ?",
+        params![name_or_email, name_or_email],
+    )
+    .await
+}
+
+pub(crate) async fn set_password_hash(tx: &mut Tx, user_id: &str, hash: &str) -> Result<()> {
+    tx.run(
+        "UPDATE `user` SET `password` = ? WHERE `user_id` = ?",
+        params![hash, user_id],
+    )
+    .await?;
+    tx.run("DELETE FROM `oauth2_token` WHERE `user_id` = ?", params![user_id])
+        .await
+        .map(drop)
+}
+
+/// Whether somebody else has the name or the e-mail; empty texts are not looked for. Inactive accounts count too: the
+/// database keeps names unique over all rows.
+async fn taken(tx: &mut Tx, user_name: &str, email: &str, except: &str) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM `user` WHERE `user_id` <> ? \
+        AND ((`user_name` = ? AND `user_name` <> '') OR (`email` = ? AND `email` <> ''))";
+    Ok(tx.count(sql, params![except, user_name, email]).await? > 0)
+}
+
+async fn insert_user(tx: &mut Tx, user_id: &UserId, user: &NewUser, hash: &str, now: i64) -> Result<()> {
+    tx.run(
+        "INSERT INTO `user` (`user_id`, `user_name`, `email`, `notifications`, `last_login`, `is_active`, `first_name`, \
+         `last_name`, `date_joined`, `has_access`, `is_verified`, `password`, `affiliation`, `url`, `time_quota`, \
+         `parallel_run_quota`, `time_used`, `disk_quota`, `disk_used`, `avatar_id`) \
+         VALUES (?, ?, ?, ?, NULL, 1, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, 0, ?, 0, NULL)",
+        params![
+            user_id,
+            &user.user_name,
+            &user.email,
+            user.notifications.unwrap_or(2),
+            user.first_name.clone(),
+            user.last_name.clone(),
+            UtcTime::from_unix(now),
+            user.has_access,
+            user.is_verified,
+            hash,
+            user.affiliation.clone(),
+            user.quota.time_quota,
+            user.quota.parallel_run_quota,
+            user.quota.disk_quota as i64,
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+fn assignments(update: UserUpdate) -> (Vec<&'static str>, Vec<Value>) {
+    let pairs: [(&'static str, Option<Value>); 15] = [
+        ("`user_name` = ?", update.user_name.map(Value::from)),
+        ("`email` = ?", update.email.map(Value::from)),
+        ("`first_name` = ?", update.first_name.map(Value::from)),
+        ("`last_name` = ?", update.last_name.map(Value::from)),
+        ("`affiliation` = ?", update.affiliation.map(Value::from)),
+        ("`url` = ?", update.url.map(Value::from)),
+        ("`notifications` = ?", update.notifications.map(Value::from)),
+        ("`avatar_id` = ?", update.avatar_id.map(Value::from)),
+        ("`has_access` = ?", update.has_access.map(Value::from)),
+        ("`is_verified` = ?", update.is_verified.map(Value::from)),
+        ("`is_active` = ?", update.is_active.map(Value::from)),
+        ("`time_quota` = ?", update.time_quota.map(Value::from)),
+        (
+            "`disk_quota` = ?",
+            update.disk_quota.map(|bytes| Value::from(bytes as i64)),
+        ),
+        ("`parallel_run_quota` = ?", update.parallel_run_quota.map(Value::from)),
+        (
+            "`last_login` = ?",
+            update
+                .last_login
+                .map(|seconds| Value::from(UtcTime::from_unix(seconds))),
+        ),
+    ];
+    pairs
+        .into_iter()
+        .filter_map(|(column, value)| value.map(|value| (column, value)))
+        .unzip()
+}
+
+fn not_found(spec: &str) -> Error {
+    Error::not_found(format!("User {spec} not found"))
 }

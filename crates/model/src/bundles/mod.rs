@@ -2,11 +2,12 @@
 
 mod create;
 mod delete;
-mod fetch;
+pub(crate) mod fetch;
+pub(crate) mod metadata;
 mod relations;
 mod update;
 
-use domain::{Bundle, BundleState, BundleType, Metadata, UserId, UtcTime, Uuid};
+use domain::{Bundle, BundleState, BundleType, Error, Metadata, UserId, UtcTime, Uuid};
 
 /// A bundle as it is stored, with what listings show beside it.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,4 +120,9 @@ pub struct DeletedBundle {
     pub store_uuids: Vec<Uuid>,
     /// Rows of `bundle_contents` that were removed.
     pub contents: Vec<crate::BundleContents>,
+}
+
+/// 404 for a bundle that does not exist.
+pub(crate) fn not_found(uuid: Uuid) -> Error {
+    Error::not_found(format!("Bundle {uuid} not found"))
 }

@@ -15,7 +15,7 @@ use super::Value;
 pub(crate) struct Row(std::vec::IntoIter<Value>);
 
 impl Row {
-    pub(super) fn from_sqlite(row: &SqliteRow) -> Result<Self> {
+    pub(crate) fn from_sqlite(row: &SqliteRow) -> Result<Self> {
         let values = (0..row.len()).map(|index| sqlite_value(row, index));
         let values: Result<Vec<_>, sqlx::Error> = values.collect();
         values
@@ -23,7 +23,7 @@ impl Row {
             .map_err(|error| undecodable(&error))
     }
 
-    pub(super) fn from_mysql(row: &MySqlRow) -> Result<Self> {
+    pub(crate) fn from_mysql(row: &MySqlRow) -> Result<Self> {
         let values = (0..row.len()).map(|index| mysql_value(row, index));
         let values: Result<Vec<_>, sqlx::Error> = values.collect();
         values

@@ -1,25 +1,20 @@
 //! Items of worksheets: order, insertion, replacement (data-model sections 14.3 and 14.4).
 //!
-//! Sort keys are assigned when an item is written, so reading never writes. Inserting n items after key k gives them
-//! exactly k+1 … k+n; the items behind them move only if they are in the way.
+//! Invariant: reading never writes. Keys are given when items are inserted, under the lock of the worksheet's row. Row
+//! ids tell which item was placed last (`^N` specs), so items that move down are inserted again.
 
 use domain::worksheet::{Item, ItemType, PlacedItem};
 use domain::{Error, Permission, Result, UtcTime, Uuid};
 
-use super::{Worksheet, load, lock_worksheet};
-use crate::db::{Row, Tx, Value, params};
-use crate::{Model, ObjectKind};
+use super::{Worksheet, frozen, lock};
+use crate::Model;
+use crate::db::{Tx, params};
+use crate::permissions::ObjectKind;
 
-/// Rows of one INSERT, and ids of one IN list.
-const CHUNK: usize = 500;
+/// The effective key; a 1.7 server that shares the database may have left it NULL.
+const KEY: &str = "COALESCE(`sort_key`, `id`)";
 
 impl Model {
-    /// The items in display order, sort keys strictly increasing.
-    pub async fn worksheet_items(&self, uuid: Uuid) -> Result<Vec<PlacedItem>> {
-        let mut tx = self.db.read().await?;
-        placed_items(&mut tx, uuid).await
-    }
-
     /// Appends items, as `viewer` with *all* permission on an unfrozen worksheet; gives their row ids.
     pub async fn append_items(&self, viewer: &str, worksheet: Uuid, items: &[Item], now: i64) -> Result<Vec<i64>> {
         self.edit_items(viewer, worksheet, &[], items, None, now).await
@@ -36,14 +31,21 @@ impl Model {
         after_sort_key: Option<i64>,
         now: i64,
     ) -> Result<Vec<i64>> {
-        self.check_permission(ObjectKind::Worksheet, Some(viewer), &[worksheet], Permission::All)
-            .await?;
         self.db
             .retrying(|| async {
                 let mut tx = self.db.write().await?;
-                lock_unfrozen(&mut tx, worksheet).await?;
-                remove_items(&mut tx, worksheet, remove_ids).await?;
-                let ids = insert_items(&mut tx, worksheet, items, after_sort_key).await?;
+                self.lock_for_editing(&mut tx, viewer, worksheet).await?;
+                let mut remove = remove_ids.to_vec();
+                remove.sort_unstable();
+                remove.dedup();
+                let sql = "DELETE FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND `id` IN {in}";
+                let removed = tx.run_in(sql, &params![worksheet], &remove, &[]).await?;
+                if removed != remove.len() as u64 {
+                    return Err(Error::usage(format!(
+                        "Some of the items to replace are not (or no longer) on worksheet {worksheet}; reload it."
+                    )));
+                }
+                let ids = insert(&mut tx, worksheet, items, after_sort_key).await?;
                 touch(&mut tx, worksheet, now).await?;
                 tx.commit().await?;
                 Ok(ids)
@@ -62,175 +64,144 @@ impl Model {
         items: &[Item],
         now: i64,
     ) -> Result<()> {
-        self.check_permission(ObjectKind::Worksheet, Some(viewer), &[worksheet], Permission::All)
-            .await?;
         self.db
             .retrying(|| async {
                 let mut tx = self.db.write().await?;
-                let record = lock_unfrozen(&mut tx, worksheet).await?;
-                let deleted = tx
-                    .run(
-                        "DELETE FROM worksheet_item WHERE worksheet_uuid = ? AND id <= ?",
-                        params![worksheet, last_item_id],
-                    )
-                    .await?;
-                if deleted < length as u64 {
-                    return Err(updated_concurrently(&record));
+                let locked = self.lock_for_editing(&mut tx, viewer, worksheet).await?;
+                let sql = "DELETE FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND `id` <= ?";
+                let removed = tx.run(sql, params![worksheet, last_item_id]).await?;
+                if removed < length as u64 {
+                    return Err(Error::usage(format!(
+                        "Worksheet(uuid='{}', name='{}') was updated concurrently!",
+                        locked.uuid, locked.name
+                    )));
                 }
-                insert_items(&mut tx, worksheet, items, Some(-1)).await?;
+                move_to(&mut tx, worksheet, items.len() as i64).await?;
+                insert(&mut tx, worksheet, items, Some(-1)).await?;
                 touch(&mut tx, worksheet, now).await?;
                 tx.commit().await
             })
             .await
     }
+
+    async fn lock_for_editing(&self, tx: &mut Tx, viewer: &str, uuid: Uuid) -> Result<Worksheet> {
+        self.check_permission_in(tx, ObjectKind::Worksheet, Some(viewer), &[uuid], Permission::All)
+            .await?;
+        let worksheet = lock(tx, uuid).await?;
+        if worksheet.frozen.is_some() {
+            Err(frozen(&worksheet))
+        } else {
+            Ok(worksheet)
+        }
+    }
 }
 
-fn updated_concurrently(worksheet: &Worksheet) -> Error {
-    Error::usage(format!(
-        "Worksheet(uuid='{}', name='{}') was updated concurrently!",
-        worksheet.uuid, worksheet.name
-    ))
-}
-
-/// The worksheet, locked against concurrent changes of its items; 403 if it is frozen.
-pub(crate) async fn lock_unfrozen(tx: &mut Tx, worksheet: Uuid) -> Result<Worksheet> {
-    lock_worksheet(tx, worksheet).await?;
-    let record = load(tx, worksheet).await?;
-    record.check_unfrozen()?;
-    Ok(record)
-}
-
-/// Writes the time of the last change.
-pub(crate) async fn touch(tx: &mut Tx, worksheet: Uuid, now: i64) -> Result<()> {
-    let sql = "UPDATE worksheet SET date_last_modified = ? WHERE uuid = ?";
-    tx.run(sql, params![UtcTime::from_unix(now), worksheet]).await.map(drop)
-}
-
-/// The items of a worksheet in display order. Keys that an old server left NULL count as the row id; keys are made
-/// strictly increasing in the answer.
-pub(crate) async fn placed_items(tx: &mut Tx, worksheet: Uuid) -> Result<Vec<PlacedItem>> {
-    let rows = tx
-        .all(
-            "SELECT id, COALESCE(sort_key, id), type, value, bundle_uuid, subworksheet_uuid FROM worksheet_item \
-             WHERE worksheet_uuid = ? ORDER BY COALESCE(sort_key, id), id",
-            params![worksheet],
-        )
-        .await?;
-    let mut last = -1;
-    let mut items = Vec::with_capacity(rows.len());
-    for row in rows {
-        let mut item = placed_item(row)?;
-        item.sort_key = item.sort_key.max(last + 1);
-        last = item.sort_key;
-        items.push(item);
+pub(crate) async fn fetch(tx: &mut Tx, worksheet: Uuid) -> Result<Vec<PlacedItem>> {
+    let sql = format!(
+        "SELECT `id`, {KEY}, `type`, `value`, `bundle_uuid`, `subworksheet_uuid` FROM `worksheet_item` \
+         WHERE `worksheet_uuid` = ? ORDER BY {KEY}, `id`"
+    );
+    let mut items: Vec<PlacedItem> = Vec::new();
+    for mut row in tx.all(sql, params![worksheet]).await? {
+        let (id, key) = (row.int()?, row.int()?);
+        let item_type = row.text()?.parse().unwrap_or(ItemType::Markup);
+        let item = Item {
+            item_type,
+            value: row.text()?,
+            bundle_uuid: row.opt_uuid()?,
+            subworksheet_uuid: row.opt_uuid()?,
+        };
+        let sort_key = items.last().map_or(key, |last| key.max(last.sort_key + 1));
+        items.push(PlacedItem { id, sort_key, item });
     }
     Ok(items)
 }
 
-fn placed_item(mut row: Row) -> Result<PlacedItem> {
-    Ok(PlacedItem {
-        id: row.int()?,
-        sort_key: row.int()?,
-        item: Item {
-            // A type no version knows is shown as text.
-            item_type: row.text()?.parse().unwrap_or(ItemType::Markup),
-            value: row.text()?,
-            bundle_uuid: row.opt_uuid()?,
-            subworksheet_uuid: row.opt_uuid()?,
-        },
-    })
-}
-
-async fn remove_items(tx: &mut Tx, worksheet: Uuid, ids: &[i64]) -> Result<()> {
-    for chunk in ids.chunks(CHUNK) {
-        let mut unique = chunk.to_vec();
-        unique.sort_unstable();
-        unique.dedup();
-        let mut values = params![worksheet];
-        values.extend(unique.iter().map(|id| Value::Int(*id)));
-        let marks = placeholders(unique.len());
-        let sql = format!("DELETE FROM worksheet_item WHERE worksheet_uuid = ? AND id IN ({marks})");
-        if tx.run(sql, values).await? < unique.len() as u64 {
-            return Err(Error::usage(format!(
-                "Some of the items {unique:?} are not on worksheet {worksheet} (any more); reload it and try again."
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Inserts items after a sort key (-1: at the top), or at the end. The caller has locked the worksheet.
-pub(crate) async fn insert_items(
-    tx: &mut Tx,
-    worksheet: Uuid,
-    items: &[Item],
-    after_sort_key: Option<i64>,
-) -> Result<Vec<i64>> {
+/// Inserts items after a key, or at the end; the keys are exactly those that follow. Gives the row ids in order.
+pub(crate) async fn insert(tx: &mut Tx, worksheet: Uuid, items: &[Item], after: Option<i64>) -> Result<Vec<i64>> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    repair_keys(tx, worksheet).await?;
-    let first = match after_sort_key {
-        Some(key) => make_room(tx, worksheet, key.max(-1), items.len() as i64).await?,
+    lock(tx, worksheet).await?;
+    let count = items.len() as i64;
+    let first = match after {
+        Some(after) => {
+            let after = after.max(-1);
+            let sql = format!("SELECT MIN({KEY}) FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND {KEY} > ?");
+            let next = tx
+                .first(sql, params![worksheet, after])
+                .await?
+                .map(|mut row| row.opt_int())
+                .transpose()?
+                .flatten();
+            if next.is_some_and(|next| next - after <= count) {
+                shift(tx, worksheet, after, count).await?;
+            }
+            after + 1
+        }
         None => {
-            let sql = "SELECT COALESCE(MAX(sort_key), -1) + 1 FROM worksheet_item WHERE worksheet_uuid = ?";
+            let sql = format!("SELECT MAX({KEY}) + 1 FROM `worksheet_item` WHERE `worksheet_uuid` = ?");
             tx.count(sql, params![worksheet]).await?
         }
     };
-    let mut ids = Vec::with_capacity(items.len());
-    for (offset, item) in (first..).zip(items) {
-        let id = tx
-            .insert(
-                "INSERT INTO worksheet_item (worksheet_uuid, bundle_uuid, subworksheet_uuid, value, type, sort_key) \
-                 VALUES (?, ?, ?, ?, ?, ?)",
-                params![
-                    worksheet,
-                    item.bundle_uuid,
-                    item.subworksheet_uuid,
-                    item.value.as_str(),
-                    item.item_type.as_str(),
-                    offset
-                ],
+    let last_id = last_id(tx, worksheet).await?;
+    let rows = items.iter().zip(first..).map(|(item, key)| {
+        params![
+            worksheet,
+            item.bundle_uuid,
+            item.subworksheet_uuid,
+            &item.value,
+            item.item_type.as_str(),
+            key
+        ]
+    });
+    tx.insert_rows(
+        "INSERT INTO `worksheet_item` (`worksheet_uuid`, `bundle_uuid`, `subworksheet_uuid`, `value`, `type`, `sort_key`)",
+        rows.collect(),
+    )
+    .await?;
+    let sql = "SELECT `id` FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND `id` > ? ORDER BY `id`";
+    let rows = tx.all(sql, params![worksheet, last_id]).await?;
+    rows.into_iter().map(|mut row| row.int()).collect()
+}
+
+/// Moves everything after a key down, by inserting it again: the rows are then newer than what stays above.
+async fn shift(tx: &mut Tx, worksheet: Uuid, after: i64, by: i64) -> Result<()> {
+    let last_id = last_id(tx, worksheet).await?;
+    let sql = format!(
+        "INSERT INTO `worksheet_item` (`worksheet_uuid`, `bundle_uuid`, `subworksheet_uuid`, `value`, `type`, `sort_key`) \
+         SELECT `worksheet_uuid`, `bundle_uuid`, `subworksheet_uuid`, `value`, `type`, {KEY} + ? FROM `worksheet_item` \
+         WHERE `worksheet_uuid` = ? AND {KEY} > ? ORDER BY {KEY}, `id`"
+    );
+    tx.run(sql, params![by, worksheet, after]).await?;
+    let sql = format!("DELETE FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND {KEY} > ? AND `id` <= ?");
+    tx.run(sql, params![worksheet, after, last_id]).await.map(drop)
+}
+
+/// Gives the remaining items the keys from `first` on, in their order.
+async fn move_to(tx: &mut Tx, worksheet: Uuid, first: i64) -> Result<()> {
+    for (item, key) in fetch(tx, worksheet).await?.into_iter().zip(first..) {
+        if item.sort_key != key {
+            tx.run(
+                "UPDATE `worksheet_item` SET `sort_key` = ? WHERE `id` = ?",
+                params![key, item.id],
             )
             .await?;
-        ids.push(id);
-    }
-    Ok(ids)
-}
-
-/// Frees the keys `after + 1 … after + count` and gives the first of them.
-async fn make_room(tx: &mut Tx, worksheet: Uuid, after: i64, count: i64) -> Result<i64> {
-    let sql = "SELECT MIN(sort_key) FROM worksheet_item WHERE worksheet_uuid = ? AND sort_key > ?";
-    let next = match tx.first(sql, params![worksheet, after]).await? {
-        Some(mut row) => row.opt_int()?,
-        None => None,
-    };
-    if next.is_some_and(|next| next - after <= count) {
-        let sql = "UPDATE worksheet_item SET sort_key = sort_key + ? WHERE worksheet_uuid = ? AND sort_key > ?";
-        tx.run(sql, params![count, worksheet, after]).await?;
-    }
-    Ok(after + 1)
-}
-
-/// A 1.7 server may have left NULL or equal keys; readers saw the keys of [`placed_items`], so those become the keys.
-async fn repair_keys(tx: &mut Tx, worksheet: Uuid) -> Result<()> {
-    let broken = tx
-        .count(
-            "SELECT COUNT(*) - COUNT(DISTINCT sort_key) FROM worksheet_item WHERE worksheet_uuid = ?",
-            params![worksheet],
-        )
-        .await?;
-    if broken == 0 {
-        return Ok(());
-    }
-    for item in placed_items(tx, worksheet).await? {
-        let sql = "UPDATE worksheet_item SET sort_key = ? WHERE id = ?";
-        tx.run(sql, params![item.sort_key, item.id]).await?;
+        }
     }
     Ok(())
 }
 
-/// `?, ?, …` for `count` values.
-pub(super) fn placeholders(count: usize) -> String {
-    vec!["?"; count].join(", ")
+async fn last_id(tx: &mut Tx, worksheet: Uuid) -> Result<i64> {
+    tx.count(
+        "SELECT MAX(`id`) FROM `worksheet_item` WHERE `worksheet_uuid` = ?",
+        params![worksheet],
+    )
+    .await
+}
+
+/// The worksheet changed now.
+pub(crate) async fn touch(tx: &mut Tx, worksheet: Uuid, now: i64) -> Result<()> {
+    let sql = "UPDATE `worksheet` SET `date_last_modified` = ? WHERE `uuid` = ?";
+    tx.run(sql, params![UtcTime::from_unix(now), worksheet]).await.map(drop)
 }

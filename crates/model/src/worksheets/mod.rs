@@ -1,26 +1,19 @@
 //! Worksheets (data-model section 14): records, creation, metadata, deletion. Items are in `items`.
 
 pub(crate) mod items;
-mod template;
+mod templates;
 
 use std::collections::HashMap;
 
-use domain::{Error, Permission, Result, UserId, UtcTime, Uuid, name};
+use domain::name::{check, home_worksheet, is_home_worksheet};
+use domain::worksheet::PlacedItem;
+use domain::{Error, Permission, Result, UserId, UtcTime, Uuid};
 
-use crate::db::{Engine, Row, Tx, Value, params};
-use crate::{Model, ObjectKind};
-
-/// Characters of a title, in the column.
-const MAX_TITLE: usize = 255;
-/// Characters of a worksheet name, in the column.
-const MAX_NAME: usize = 255;
-/// Characters of a tag, in the column.
-const MAX_TAG: usize = 63;
-/// Uuids in one IN list.
-const CHUNK: usize = 500;
-
-const COLUMNS: &str = "id, uuid, name, owner_id, title, CAST(frozen AS CHAR), is_anonymous, CAST(date_created AS CHAR), \
-                       CAST(date_last_modified AS CHAR)";
+use crate::Model;
+use crate::db::{Row, Tx, params};
+use crate::password::random_uuid;
+use crate::permissions::{ObjectKind, set_permission_row};
+use crate::users::active_user;
 
 /// A worksheet without its items.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,18 +53,6 @@ pub struct WorksheetUpdate {
     pub owner_id: Option<UserId>,
 }
 
-impl Worksheet {
-    pub(crate) fn check_unfrozen(&self) -> Result<()> {
-        match self.frozen {
-            None => Ok(()),
-            Some(_) => Err(Error::permission(format!(
-                "Cannot mutate frozen worksheet {}({}).",
-                self.uuid, self.name
-            ))),
-        }
-    }
-}
-
 impl Model {
     /// Makes a worksheet that the public may read. 400 if the name is taken or another user's home; 403 if nobody is
     /// logged in. `dashboard` and `home` are filled from a template.
@@ -79,73 +60,42 @@ impl Model {
         let Some(viewer) = viewer else {
             return Err(Error::permission("You must be logged in to create a worksheet."));
         };
-        let user_name = self.user(viewer).await?.map(|user| user.user_name).unwrap_or_default();
-        check_name(&new.name, &user_name)?;
-        check_title(new.title.as_deref())?;
-        check_tags(&new.tags)?;
-        let template = template::for_name(&new.name);
-        let title = new
-            .title
-            .clone()
-            .or_else(|| template.as_ref().map(|template| template.title.to_owned()));
-        let uuid = new.uuid.unwrap_or_else(|| Uuid::from_random(rand::random()));
+        check_texts(Some(&new.name), new.title.as_deref(), &new.tags)?;
+        let uuid = new.uuid.unwrap_or_else(random_uuid);
         self.db
             .retrying(|| async {
                 let mut tx = self.db.write().await?;
-                lock_names(&mut tx).await?;
-                check_name_unused(&mut tx, &new.name).await?;
-                let time = UtcTime::from_unix(now);
-                tx.run(
-                    "INSERT INTO worksheet (uuid, name, owner_id, title, frozen, is_anonymous, date_created, \
-                     date_last_modified) VALUES (?, ?, ?, ?, NULL, 0, ?, ?)",
-                    params![uuid, new.name.as_str(), viewer, title.clone(), time, time],
+                create(&mut tx, viewer, uuid, &new, now).await?;
+                set_permission_row(
+                    &mut tx,
+                    ObjectKind::Worksheet,
+                    uuid,
+                    self.public_group(),
+                    Permission::Read,
                 )
                 .await?;
-                tx.run(
-                    "INSERT INTO group_object_permission (group_uuid, object_uuid, permission) VALUES (?, ?, ?)",
-                    params![self.public_group(), uuid, Permission::Read.level()],
-                )
-                .await?;
-                insert_tags(&mut tx, uuid, &new.tags).await?;
-                if let Some(template) = &template {
-                    items::insert_items(&mut tx, uuid, &template.items, None).await?;
-                }
-                let worksheet = load(&mut tx, uuid).await?;
-                tx.commit().await?;
-                Ok(worksheet)
+                tx.commit().await
             })
-            .await
+            .await?;
+        self.worksheet(uuid).await
     }
 
     /// One worksheet. 404 `Could not find worksheet with uuid <uuid>`.
     pub async fn worksheet(&self, uuid: Uuid) -> Result<Worksheet> {
-        let mut tx = self.db.read().await?;
-        load(&mut tx, uuid).await
+        fetch_one(&mut self.db.read().await?, uuid).await
     }
 
     /// Worksheets by uuid; missing ones are absent.
     pub async fn worksheets(&self, uuids: &[Uuid]) -> Result<HashMap<Uuid, Worksheet>> {
-        let mut tx = self.db.read().await?;
-        let mut found = HashMap::new();
-        for chunk in uuids.chunks(CHUNK) {
-            let marks = items::placeholders(chunk.len());
-            let values: Vec<Value> = chunk.iter().map(Value::from).collect();
-            let sql = format!("SELECT {COLUMNS} FROM worksheet WHERE uuid IN ({marks})");
-            for row in tx.all(sql, values.clone()).await? {
-                let worksheet = record(row)?;
-                found.insert(worksheet.uuid, worksheet);
-            }
-            let sql =
-                format!("SELECT worksheet_uuid, tag FROM worksheet_tag WHERE worksheet_uuid IN ({marks}) ORDER BY id");
-            for mut row in tx.all(sql, values).await? {
-                let uuid = row.uuid()?;
-                let tag = row.text()?;
-                if let Some(worksheet) = found.get_mut(&uuid) {
-                    worksheet.tags.push(tag);
-                }
-            }
+        if uuids.is_empty() {
+            return Ok(HashMap::new());
         }
-        Ok(found)
+        fetch(&mut self.db.read().await?, uuids).await
+    }
+
+    /// The items in display order, sort keys strictly increasing.
+    pub async fn worksheet_items(&self, uuid: Uuid) -> Result<Vec<PlacedItem>> {
+        items::fetch(&mut self.db.read().await?, uuid).await
     }
 
     /// Changes metadata; checks *all* permission and the freeze rules.
@@ -156,128 +106,199 @@ impl Model {
         update: WorksheetUpdate,
         now: i64,
     ) -> Result<Worksheet> {
-        self.check_permission(ObjectKind::Worksheet, Some(viewer), &[uuid], Permission::All)
-            .await?;
-        check_title(update.title.as_ref().and_then(Option::as_deref))?;
-        check_tags(update.tags.as_deref().unwrap_or_default())?;
-        if let Some(name) = &update.name {
-            let user_name = self.user(viewer).await?.map(|user| user.user_name).unwrap_or_default();
-            check_name(name, &user_name)?;
-        }
+        let title = update.title.as_ref().and_then(Option::as_deref);
+        check_texts(
+            update.name.as_deref(),
+            title,
+            update.tags.as_deref().unwrap_or_default(),
+        )?;
         self.db
             .retrying(|| async {
                 let mut tx = self.db.write().await?;
-                if update.name.is_some() {
-                    lock_names(&mut tx).await?;
+                let kind = ObjectKind::Worksheet;
+                self.check_permission_in(&mut tx, kind, Some(viewer), &[uuid], Permission::All)
+                    .await?;
+                let worksheet = lock(&mut tx, uuid).await?;
+                if worksheet.frozen.is_some() && update.frozen != Some(false) {
+                    return Err(frozen(&worksheet));
                 }
-                lock_worksheet(&mut tx, uuid).await?;
-                let worksheet = load(&mut tx, uuid).await?;
-                if update.frozen != Some(false) {
-                    worksheet.check_unfrozen()?;
-                }
-                apply(&mut tx, uuid, &update, now).await?;
-                let worksheet = load(&mut tx, uuid).await?;
+                self.apply(&mut tx, viewer, &worksheet, &update, now).await?;
+                let updated = fetch_one(&mut tx, uuid).await?;
                 tx.commit().await?;
-                Ok(worksheet)
+                Ok(updated)
             })
             .await
+    }
+
+    async fn apply(
+        &self,
+        tx: &mut Tx,
+        viewer: &str,
+        old: &Worksheet,
+        update: &WorksheetUpdate,
+        now: i64,
+    ) -> Result<()> {
+        let set = |column: &str| format!("UPDATE `worksheet` SET `{column}` = ? WHERE `uuid` = ?");
+        let uuid = old.uuid;
+        if let Some(name) = &update.name {
+            check_name(tx, viewer, name).await?;
+            tx.run(set("name"), params![name, uuid]).await?;
+        }
+        if let Some(title) = &update.title {
+            tx.run(set("title"), params![title.as_deref(), uuid]).await?;
+        }
+        if let Some(tags) = &update.tags {
+            tx.run("DELETE FROM `worksheet_tag` WHERE `worksheet_uuid` = ?", params![uuid])
+                .await?;
+            insert_tags(tx, uuid, tags).await?;
+        }
+        if let Some(freeze) = update.frozen {
+            tx.run(set("frozen"), params![freeze.then(|| UtcTime::from_unix(now)), uuid])
+                .await?;
+        }
+        if let Some(is_anonymous) = update.is_anonymous {
+            tx.run(set("is_anonymous"), params![is_anonymous, uuid]).await?;
+        }
+        if let Some(owner) = update
+            .owner_id
+            .as_ref()
+            .filter(|owner| old.owner_id.as_ref() != Some(*owner))
+        {
+            let owns = old.owner_id.as_ref().is_some_and(|owner| *owner == viewer);
+            if !owns && !self.is_root(Some(viewer)) {
+                return Err(Error::permission(format!(
+                    "Only its owner can give worksheet {uuid}({}) away.",
+                    old.name
+                )));
+            }
+            if active_user(tx, "`u`.`user_id` = ?", params![owner]).await?.is_none() {
+                return Err(Error::not_found(format!("User {owner} not found")));
+            }
+            tx.run(set("owner_id"), params![owner, uuid]).await?;
+        }
+        items::touch(tx, uuid, now).await
     }
 
     /// Deletes a worksheet; its bundles stay. Without `force` it must be neither frozen nor have items (400).
     pub async fn delete_worksheet(&self, viewer: &str, uuid: Uuid, force: bool) -> Result<()> {
-        self.check_permission(ObjectKind::Worksheet, Some(viewer), &[uuid], Permission::All)
+        let mut tx = self.db.write().await?;
+        self.check_permission_in(&mut tx, ObjectKind::Worksheet, Some(viewer), &[uuid], Permission::All)
             .await?;
-        self.db
-            .retrying(|| async {
-                let mut tx = self.db.write().await?;
-                lock_worksheet(&mut tx, uuid).await?;
-                let worksheet = load(&mut tx, uuid).await?;
-                let refuse = |why: &str| {
-                    Err(Error::usage(format!(
-                        "Can't delete worksheet {uuid} because it is {why} (--force to override)."
-                    )))
-                };
-                if !force && worksheet.frozen.is_some() {
-                    return refuse("frozen");
-                }
-                let sql = "SELECT COUNT(*) FROM worksheet_item WHERE worksheet_uuid = ?";
-                if !force && tx.count(sql, params![uuid]).await? > 0 {
-                    return refuse("not empty");
-                }
-                for sql in [
-                    "DELETE FROM group_object_permission WHERE object_uuid = ?",
-                    "DELETE FROM worksheet_item WHERE worksheet_uuid = ?",
-                    "DELETE FROM worksheet_item WHERE subworksheet_uuid = ?",
-                    "DELETE FROM worksheet_tag WHERE worksheet_uuid = ?",
-                    "DELETE FROM worksheet WHERE uuid = ?",
-                ] {
-                    tx.run(sql, params![uuid]).await?;
-                }
-                tx.commit().await
-            })
-            .await
+        let worksheet = lock(&mut tx, uuid).await?;
+        if !force {
+            let items = tx
+                .count(
+                    "SELECT COUNT(*) FROM `worksheet_item` WHERE `worksheet_uuid` = ?",
+                    params![uuid],
+                )
+                .await?;
+            let obstacle = match (worksheet.frozen.is_some(), items > 0) {
+                (true, _) => Some("it is frozen"),
+                (false, true) => Some("it is not empty"),
+                (false, false) => None,
+            };
+            if let Some(obstacle) = obstacle {
+                let text = format!("Can't delete worksheet {uuid} because {obstacle} (--force to override).");
+                return Err(Error::usage(text));
+            }
+        }
+        for (table, column) in [
+            ("group_object_permission", "object_uuid"),
+            ("worksheet_item", "worksheet_uuid"),
+            ("worksheet_item", "subworksheet_uuid"),
+            ("worksheet_tag", "worksheet_uuid"),
+            ("worksheet", "uuid"),
+        ] {
+            tx.run(format!("DELETE FROM `{table}` WHERE `{column}` = ?"), params![uuid])
+                .await?;
+        }
+        tx.commit().await
     }
 }
 
-async fn apply(tx: &mut Tx, uuid: Uuid, update: &WorksheetUpdate, now: i64) -> Result<()> {
+async fn create(tx: &mut Tx, viewer: &str, uuid: Uuid, new: &NewWorksheet, now: i64) -> Result<()> {
+    check_name(tx, viewer, &new.name).await?;
+    if tx
+        .count("SELECT COUNT(*) FROM `worksheet` WHERE `uuid` = ?", params![uuid])
+        .await?
+        > 0
+    {
+        return Err(Error::conflict(format!("Worksheet with uuid {uuid} already exists")));
+    }
+    let template = templates::template(&new.name);
+    let title = new
+        .title
+        .clone()
+        .or_else(|| template.as_ref().map(|template| template.title.to_owned()));
     let time = UtcTime::from_unix(now);
-    let mut columns = vec!["date_last_modified = ?"];
-    let mut values = params![time];
-    if let Some(name) = &update.name {
-        check_name_unused(tx, name).await?;
-        columns.push("name = ?");
-        values.push(name.into());
-    }
-    if let Some(title) = &update.title {
-        columns.push("title = ?");
-        values.push(title.clone().into());
-    }
-    if let Some(frozen) = update.frozen {
-        columns.push("frozen = ?");
-        values.push(frozen.then_some(time).into());
-    }
-    if let Some(is_anonymous) = update.is_anonymous {
-        columns.push("is_anonymous = ?");
-        values.push(is_anonymous.into());
-    }
-    if let Some(owner) = &update.owner_id {
-        columns.push("owner_id = ?");
-        values.push(owner.into());
-    }
-    values.push(uuid.into());
-    let sql = format!("UPDATE worksheet SET {} WHERE uuid = ?", columns.join(", "));
-    tx.run(sql, values).await?;
-    if let Some(tags) = &update.tags {
-        tx.run("DELETE FROM worksheet_tag WHERE worksheet_uuid = ?", params![uuid])
-            .await?;
-        insert_tags(tx, uuid, tags).await?;
+    tx.run(
+        "INSERT INTO `worksheet` (`uuid`, `name`, `owner_id`, `title`, `frozen`, `is_anonymous`, `date_created`, \
+         `date_last_modified`) VALUES (?, ?, ?, ?, NULL, 0, ?, ?)",
+        params![uuid, &new.name, viewer, title, time, time],
+    )
+    .await?;
+    insert_tags(tx, uuid, &new.tags).await?;
+    if let Some(template) = template {
+        items::insert(tx, uuid, &template.items, None).await?;
     }
     Ok(())
+}
+
+/// 400 if the name is somebody else's home or in use anywhere; holds the name until the transaction ends.
+async fn check_name(tx: &mut Tx, viewer: &str, name: &str) -> Result<()> {
+    tx.lock_name("worksheet_name").await?;
+    if is_home_worksheet(name) {
+        let user = active_user(tx, "`u`.`user_id` = ?", params![viewer]).await?;
+        if user.is_none_or(|user| home_worksheet(&user.user_name) != name) {
+            return Err(Error::usage(format!(
+                "Cannot create {name} because this is potentially the home worksheet of another user"
+            )));
+        }
+    }
+    if tx
+        .count("SELECT COUNT(*) FROM `worksheet` WHERE `name` = ?", params![name])
+        .await?
+        > 0
+    {
+        return Err(Error::usage(format!("Worksheet with name {name} already exists")));
+    }
+    Ok(())
+}
+
+/// The rules of name, title and tags that need no database: form, and the lengths of the columns.
+fn check_texts(name: Option<&str>, title: Option<&str>, tags: &[String]) -> Result<()> {
+    if let Some(name) = name {
+        check(name)?;
+        if name.len() > 255 {
+            return Err(Error::usage(format!(
+                "Worksheet name is longer than 255 characters: {name}"
+            )));
+        }
+    }
+    if title.is_some_and(|title| title.chars().count() > 255) {
+        return Err(Error::usage(
+            "Worksheet title is longer than 255 characters; shorten it.",
+        ));
+    }
+    if tags.iter().any(|tag| !tag.is_ascii()) {
+        return Err(Error::usage("Unsupported character detected, use ascii characters"));
+    }
+    match tags.iter().find(|tag| tag.len() > 63) {
+        Some(tag) => Err(Error::usage(format!("Tag is longer than 63 characters: {tag}"))),
+        None => Ok(()),
+    }
 }
 
 async fn insert_tags(tx: &mut Tx, uuid: Uuid, tags: &[String]) -> Result<()> {
-    for tag in tags {
-        let sql = "INSERT INTO worksheet_tag (worksheet_uuid, tag) VALUES (?, ?)";
-        tx.run(sql, params![uuid, tag]).await?;
-    }
-    Ok(())
+    let rows = tags.iter().map(|tag| params![uuid, tag]).collect();
+    tx.insert_rows("INSERT INTO `worksheet_tag` (`worksheet_uuid`, `tag`)", rows)
+        .await
 }
 
-/// The worksheet with its tags, in this transaction.
-pub(crate) async fn load(tx: &mut Tx, uuid: Uuid) -> Result<Worksheet> {
-    let sql = format!("SELECT {COLUMNS} FROM worksheet WHERE uuid = ?");
-    let Some(row) = tx.first(sql, params![uuid]).await? else {
-        return Err(Error::not_found(format!("Could not find worksheet with uuid {uuid}")));
-    };
-    let mut worksheet = record(row)?;
-    let sql = "SELECT tag FROM worksheet_tag WHERE worksheet_uuid = ? ORDER BY id";
-    for mut row in tx.all(sql, params![uuid]).await? {
-        worksheet.tags.push(row.text()?);
-    }
-    Ok(worksheet)
-}
+const COLUMNS: &str = "`id`, `uuid`, `name`, `owner_id`, `title`, CAST(`frozen` AS CHAR), `is_anonymous`, \
+    CAST(`date_created` AS CHAR), CAST(`date_last_modified` AS CHAR)";
 
-fn record(mut row: Row) -> Result<Worksheet> {
+fn read(row: &mut Row) -> Result<Worksheet> {
     Ok(Worksheet {
         id: row.int()?,
         uuid: row.uuid()?,
@@ -292,62 +313,45 @@ fn record(mut row: Row) -> Result<Worksheet> {
     })
 }
 
-/// Keeps others from changing the worksheet until the end of the transaction. SQLite has one writer anyway.
-async fn lock_worksheet(tx: &mut Tx, uuid: Uuid) -> Result<()> {
-    if tx.engine() == Engine::MySql {
-        let sql = "SELECT id FROM worksheet WHERE uuid = ? FOR UPDATE";
-        tx.all(sql, params![uuid]).await?;
+async fn fetch(tx: &mut Tx, uuids: &[Uuid]) -> Result<HashMap<Uuid, Worksheet>> {
+    let sql = format!("SELECT {COLUMNS} FROM `worksheet` WHERE `uuid` IN {{in}}");
+    let mut found = HashMap::new();
+    for mut row in tx.all_in(&sql, &[], uuids, &[]).await? {
+        let worksheet = read(&mut row)?;
+        found.insert(worksheet.uuid, worksheet);
     }
-    Ok(())
+    let existing: Vec<Uuid> = found.keys().copied().collect();
+    let sql = "SELECT `worksheet_uuid`, `tag` FROM `worksheet_tag` WHERE `worksheet_uuid` IN {in} ORDER BY `id`";
+    for mut row in tx.all_in(sql, &[], &existing, &[]).await? {
+        if let Some(worksheet) = found.get_mut(&row.uuid()?) {
+            worksheet.tags.push(row.text()?);
+        }
+    }
+    Ok(found)
 }
 
-/// Keeps others from taking a worksheet name until the end of the transaction: names are unique, the column is not.
-async fn lock_names(tx: &mut Tx) -> Result<()> {
-    if tx.engine() == Engine::MySql {
-        let sql = "SELECT name FROM named_lock WHERE name = 'worksheet_name' FOR UPDATE";
-        tx.all(sql, params![]).await?;
-    }
-    Ok(())
+pub(crate) async fn fetch_one(tx: &mut Tx, uuid: Uuid) -> Result<Worksheet> {
+    fetch(tx, &[uuid]).await?.remove(&uuid).ok_or_else(|| not_found(uuid))
 }
 
-async fn check_name_unused(tx: &mut Tx, name: &str) -> Result<()> {
-    let sql = "SELECT COUNT(*) FROM worksheet WHERE name = ?";
-    if tx.count(sql, params![name]).await? > 0 {
-        return Err(Error::usage(format!("Worksheet with name {name} already exists")));
-    }
-    Ok(())
+/// Locks a worksheet's row, so that changes of its items come one after the other.
+pub(crate) async fn lock(tx: &mut Tx, uuid: Uuid) -> Result<Worksheet> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM `worksheet` WHERE `uuid` = ?{}",
+        tx.engine().for_update()
+    );
+    tx.first(sql, params![uuid])
+        .await?
+        .map_or_else(|| Err(not_found(uuid)), |mut row| read(&mut row))
 }
 
-fn check_name(name: &str, user_name: &str) -> Result<()> {
-    name::check(name)?;
-    if name.len() > MAX_NAME {
-        return Err(Error::usage(format!(
-            "Worksheet name is longer than {MAX_NAME} characters: {name}"
-        )));
-    }
-    if name::is_home_worksheet(name) && name != name::home_worksheet(user_name) {
-        return Err(Error::usage(format!(
-            "Cannot create {name} because this is potentially the home worksheet of another user"
-        )));
-    }
-    Ok(())
+pub(crate) fn frozen(worksheet: &Worksheet) -> Error {
+    Error::permission(format!(
+        "Cannot mutate frozen worksheet {}({}).",
+        worksheet.uuid, worksheet.name
+    ))
 }
 
-fn check_title(title: Option<&str>) -> Result<()> {
-    match title {
-        Some(title) if title.chars().count() > MAX_TITLE => Err(Error::usage(format!(
-            "Worksheet title is longer than {MAX_TITLE} characters; shorten it."
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn check_tags(tags: &[String]) -> Result<()> {
-    if tags.iter().any(|tag| !tag.is_ascii()) {
-        return Err(Error::usage("Unsupported character detected, use ascii characters"));
-    }
-    match tags.iter().find(|tag| tag.len() > MAX_TAG) {
-        Some(tag) => Err(Error::usage(format!("Tag is longer than {MAX_TAG} characters: {tag}"))),
-        None => Ok(()),
-    }
+fn not_found(uuid: Uuid) -> Error {
+    Error::not_found(format!("Could not find worksheet with uuid {uuid}"))
 }

@@ -1,0 +1,71 @@
+//! Writing metadata rows: per key the old rows go and the new ones come (data-model section 4.5).
+
+use domain::metadata::rows_of;
+use domain::{Metadata, Result, Uuid};
+use serde_json::Value as Json;
+
+use crate::db::{Row, Tx, params};
+
+/// Replaces the rows of every key that is given; a null (or empty list) only deletes.
+pub(crate) async fn replace(tx: &mut Tx, uuid: Uuid, changes: &Metadata) -> Result<()> {
+    let keys: Vec<&str> = changes.iter().map(|(key, _)| key.as_str()).collect();
+    remove(tx, uuid, &keys).await?;
+    insert(tx, uuid, changes).await
+}
+
+/// Inserts the rows of metadata that a bundle does not have yet.
+pub(crate) async fn insert(tx: &mut Tx, uuid: Uuid, metadata: &Metadata) -> Result<()> {
+    let mut rows = Vec::new();
+    for (key, value) in metadata.iter() {
+        rows.extend(rows_of(value).into_iter().map(|text| params![uuid, key, ascii(text)]));
+    }
+    tx.insert_rows(
+        "INSERT INTO `bundle_metadata` (`bundle_uuid`, `metadata_key`, `metadata_value`)",
+        rows,
+    )
+    .await
+}
+
+pub(crate) async fn remove(tx: &mut Tx, uuid: Uuid, keys: &[&str]) -> Result<()> {
+    let sql = "DELETE FROM `bundle_metadata` WHERE `bundle_uuid` = ? AND `metadata_key` IN {in}";
+    tx.run_in(sql, &params![uuid], keys, &[]).await.map(drop)
+}
+
+/// Sets one scalar.
+pub(crate) async fn set(tx: &mut Tx, uuid: Uuid, key: &str, value: impl Into<Json>) -> Result<()> {
+    replace(tx, uuid, &Metadata::from_iter([(key.to_owned(), value.into())])).await
+}
+
+/// Appends one element to a list.
+pub(crate) async fn append(tx: &mut Tx, uuid: Uuid, key: &str, text: &str) -> Result<()> {
+    let sql = "INSERT INTO `bundle_metadata` (`bundle_uuid`, `metadata_key`, `metadata_value`) VALUES (?, ?, ?)";
+    tx.run(sql, params![uuid, key, ascii(text.to_owned())]).await.map(drop)
+}
+
+/// The last stored text of a key.
+pub(crate) async fn text(tx: &mut Tx, uuid: Uuid, key: &str) -> Result<Option<String>> {
+    let sql = "SELECT `metadata_value` FROM `bundle_metadata` WHERE `bundle_uuid` = ? AND `metadata_key` = ? \
+        ORDER BY `id` DESC LIMIT 1";
+    tx.first(sql, params![uuid, key])
+        .await?
+        .map(|mut row: Row| row.text())
+        .transpose()
+}
+
+/// The last stored number of a key; 0 without a row or for text.
+pub(crate) async fn number(tx: &mut Tx, uuid: Uuid, key: &str) -> Result<f64> {
+    let text = text(tx, uuid, key).await?;
+    Ok(text
+        .and_then(|text| text.trim().parse().ok())
+        .filter(|number: &f64| number.is_finite())
+        .unwrap_or(0.0))
+}
+
+/// What the system itself writes (tracebacks, texts of workers) is made ASCII; users are refused earlier.
+fn ascii(text: String) -> String {
+    if text.is_ascii() {
+        text
+    } else {
+        text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+    }
+}
