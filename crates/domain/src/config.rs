@@ -247,6 +247,8 @@ struct WsServer {
     ws_port: Option<u16>,
 }
 
+/// The names are those of the file.
+#[allow(clippy::struct_field_names)]
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct UserInfo {

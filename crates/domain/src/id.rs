@@ -24,7 +24,7 @@ impl Uuid {
     /// Parses a full uuid; a prefix or an upper-case digit is an error.
     pub fn parse(text: &str) -> Result<Self> {
         let bytes: [u8; UUID_LENGTH] = text.as_bytes().try_into().map_err(|_| invalid(text))?;
-        if bytes.starts_with(b"0x") && bytes[2..].iter().all(is_lower_hex) {
+        if bytes.starts_with(b"0x") && bytes[2..].iter().all(|b| is_lower_hex(*b)) {
             Ok(Self(bytes))
         } else {
             Err(invalid(text))
@@ -59,10 +59,10 @@ pub fn is_uuid(text: &str) -> bool {
 /// Whether the text is a proper prefix of a uuid: `0x` and 1 to 31 hex digits.
 pub fn is_uuid_prefix(text: &str) -> bool {
     text.strip_prefix("0x")
-        .is_some_and(|digits| (1..32).contains(&digits.len()) && digits.bytes().all(|b| is_lower_hex(&b)))
+        .is_some_and(|digits| (1..32).contains(&digits.len()) && digits.bytes().all(is_lower_hex))
 }
 
-fn is_lower_hex(byte: &u8) -> bool {
+fn is_lower_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 

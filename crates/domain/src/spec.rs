@@ -310,7 +310,7 @@ pub fn expand_ranges<S: AsRef<str>>(specs: impl IntoIterator<Item = S>) -> Vec<S
         let spec = spec.as_ref();
         match parse_range(spec) {
             Some((prefix, first, last)) if first <= last => {
-                expanded.extend((first..=last).map(|n| format!("{prefix}^{n}")))
+                expanded.extend((first..=last).map(|n| format!("{prefix}^{n}")));
             }
             Some((prefix, first, last)) => expanded.extend((last..=first).rev().map(|n| format!("{prefix}^{n}"))),
             None => expanded.push(spec.to_owned()),

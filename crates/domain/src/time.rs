@@ -1,6 +1,6 @@
 //! Points in time in UTC and the four ways they are written on the wire (data-model 1.4, REST 1.6).
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -69,7 +69,8 @@ impl UtcTime {
         );
         let micros = d.subsec_nanosecond() / 1000;
         if micros != 0 {
-            text.push_str(&format!(".{micros:06}"));
+            // Writing to a String cannot fail.
+            let _ = write!(text, ".{micros:06}");
         }
         text
     }

@@ -251,7 +251,7 @@ fn group_permissions(info: &BundleInfo) -> Value {
 mod tests {
     use super::*;
 
-    fn info(value: Value) -> BundleInfo {
+    fn info(value: &Value) -> BundleInfo {
         value.as_object().unwrap().clone()
     }
 
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn special_genpaths_have_their_texts() {
-        let run = info(json!({
+        let run = info(&json!({
             "uuid": "0x1", "bundle_type": "run", "command": "python x", "state": "ready", "owner_id": "7", "permission": 1,
             "metadata": {"name": "train", "time": 1.5, "tags": ["a"]}, "args": null,
             "dependencies": [
@@ -301,21 +301,21 @@ mod tests {
     #[test]
     fn a_single_dependency_without_key_is_shown_bare() {
         let make = info(
-            json!({"dependencies": [{"child_path": "", "parent_name": "a", "parent_path": "b", "parent_uuid": "0x1"}]}),
+            &json!({"dependencies": [{"child_path": "", "parent_name": "a", "parent_path": "b", "parent_uuid": "0x1"}]}),
         );
         check(&make, "dependencies", &json!("a/b"));
-        check(&info(json!({"uuid": "0x1"})), "dependencies", &json!(""));
+        check(&info(&json!({"uuid": "0x1"})), "dependencies", &json!(""));
     }
 
     #[test]
     fn summaries_are_shortened() {
-        let run = info(json!({"bundle_type": "run", "command": "é".repeat(2000)}));
+        let run = info(&json!({"bundle_type": "run", "command": "é".repeat(2000)}));
         let Value::String(text) = value(&run, "summary", &OwnerNames::new()) else {
             panic!("no text")
         };
         assert_eq!(text.chars().count(), 1024 + 3);
         check(
-            &info(json!({"bundle_type": "dataset", "state": "uploading"})),
+            &info(&json!({"bundle_type": "dataset", "state": "uploading"})),
             "summary",
             &json!(""),
         );

@@ -44,20 +44,16 @@ impl Page {
     /// The source lines of the items.
     pub fn source(&self) -> Vec<String> {
         source::emit(self.items.iter().map(|placed| &placed.item), |item| {
-            match item.item_type {
-                ItemType::Bundle => {
-                    let info = item.bundle_uuid.and_then(|uuid| self.bundles.get(&uuid));
-                    info.map(source::describe_bundle).unwrap_or_default()
-                }
-                _ => {
-                    let info = item.subworksheet_uuid.and_then(|uuid| self.worksheets.get(&uuid));
-                    let name = info
-                        .and_then(|info| info.get("name"))
-                        .and_then(Value::as_str)
-                        .unwrap_or("");
-                    source::describe_worksheet(name)
-                }
+            if item.item_type == ItemType::Bundle {
+                let info = item.bundle_uuid.and_then(|uuid| self.bundles.get(&uuid));
+                return info.map(source::describe_bundle).unwrap_or_default();
             }
+            let info = item.subworksheet_uuid.and_then(|uuid| self.worksheets.get(&uuid));
+            source::describe_worksheet(
+                info.and_then(|info| info.get("name"))
+                    .and_then(Value::as_str)
+                    .unwrap_or(""),
+            )
         })
     }
 
@@ -355,3 +351,6 @@ fn query_cell(query: &Value) -> Result<FileCell> {
         post,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,11 +180,11 @@ fn translate_replacement(text: &str) -> Option<String> {
                     if let Some(second) = chars.next_if(char::is_ascii_digit) {
                         group.push(second);
                     }
-                    out.push_str(&format!("${{{group}}}"));
+                    out.extend(["${", &group, "}"]);
                 }
                 'g' => {
                     let name: String = chars.by_ref().take_while(|c| *c != '>').collect();
-                    out.push_str(&format!("${{{}}}", name.strip_prefix('<')?));
+                    out.extend(["${", name.strip_prefix('<')?, "}"]);
                 }
                 'n' => out.push('\n'),
                 't' => out.push('\t'),

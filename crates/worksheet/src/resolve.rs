@@ -260,8 +260,7 @@ async fn read_structure(bundle: &str, path: &str, reader: &dyn Reader) -> Conten
         Ok(Target::File { bytes, size }) => {
             Contents::Structure(file::structure(&file::head(&bytes, size, file::CELL_LINES)))
         }
-        Ok(Target::Directory | Target::NotFound) => Contents::Nothing,
         Err(error) if is_forbidden(&error) => Contents::Forbidden,
-        Err(_) => Contents::Nothing,
+        Ok(Target::Directory | Target::NotFound) | Err(_) => Contents::Nothing,
     }
 }

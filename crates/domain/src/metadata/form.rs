@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Field, FieldKind, Metadata, any_field, fields};
+use super::{Field, FieldKind, Metadata, any_field, fields, is_truthy};
 use crate::error::{Error, Result};
 use crate::literal;
 use crate::state::BundleType;
 
 /// The form offered in the editor: two comment lines, then every user-editable field with its description.
+/// Null, false, zero and empty values show as nothing.
 pub fn write(bundle_type: BundleType, metadata: &Metadata) -> String {
     let mut text = format!(
         "// Enter metadata for the new {bundle_type} bundle, then save and quit.\n\
@@ -17,7 +18,8 @@ pub fn write(bundle_type: BundleType, metadata: &Metadata) -> String {
     );
     for field in fields(bundle_type).iter().filter(|field| !field.generated) {
         let value = match metadata.get(field.key) {
-            None | Some(Value::Null) => String::new(),
+            None => String::new(),
+            Some(value) if !is_truthy(value) => String::new(),
             Some(Value::Array(items)) => items.iter().map(literal::display).collect::<Vec<_>>().join(" "),
             Some(other) => literal::display(other),
         };
@@ -117,7 +119,11 @@ mod tests {
         assert!(text.starts_with("// Enter metadata for the new run bundle, then save and quit.\n// To cancel the upload, delete the name.\n\n// "));
         let parsed = parse(BundleType::Run, &text).unwrap();
         for (key, value) in metadata.iter() {
-            let expected = if value == &json!("") { &Value::Null } else { value };
+            let expected = if is_truthy(value) || value == &json!([]) {
+                value
+            } else {
+                &Value::Null
+            };
             assert_eq!(parsed.get(key), Some(expected), "{key}");
         }
     }

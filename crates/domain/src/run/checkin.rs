@@ -61,7 +61,11 @@ pub struct CheckInRequest {
     pub preemptible: bool,
     /// Longest wait for a message that the worker wants, in seconds; none from older workers, who get
     /// [`super::CHECK_IN_HOLD_SECONDS`]. 0 from workers that a websocket wakes up.
-    #[serde(default, deserialize_with = "lenient::optional_int", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::optional_int",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub wait_seconds: Option<i64>,
 }
 

@@ -67,7 +67,7 @@ impl RunResources {
     /// Whether the worker's queue is the one asked for, or is open to runs that ask for none.
     pub fn accepts_tag(&self, request: &Self) -> bool {
         match strip_tag(&request.tag) {
-            "" => !(self.tag_exclusive && !self.tag.is_empty()),
+            "" => !self.tag_exclusive || self.tag.is_empty(),
             tag => tag == self.tag,
         }
     }
@@ -175,7 +175,11 @@ mod tests {
             "[No queue (bigmem requested), 2 CPUs (4 requested), 0 GPUs (1 requested), 2g memory (4g requested), 1g disk (2g requested)]"
         );
         assert_eq!(worker.shortfall(&resources(1, 0, 0, 0, "")), "[]");
-        let leaving = RunResources { runs_left: Some(0), tag_exclusive: true, ..resources(-1, 0, 0, 0, "x") };
+        let leaving = RunResources {
+            runs_left: Some(0),
+            tag_exclusive: true,
+            ..resources(-1, 0, 0, 0, "x")
+        };
         assert_eq!(
             leaving.shortfall(&resources(1, 0, 0, 0, "")),
             "[tag-exclusive worker, no runs left, 0 CPUs (1 requested)]"
