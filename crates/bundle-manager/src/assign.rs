@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use domain::run::{RunBundle, RunMessage, RunResources, UNLIMITED_RUNS, WorkerMessage};
+use domain::run::{RunResources, UNLIMITED_RUNS, WorkerMessage};
 use domain::{BundleState, Permission, Result, UserId, Uuid};
 use hub::Event;
 use model::{BundleRecord, ObjectKind, WorkerKey};
 
 use crate::manager::{Manager, logged, now};
+use crate::message::{add_locations, run_message};
 use crate::request::RequestFields;
 use crate::schedule::{Decision, Snapshot, Worker, schedule};
 use crate::snapshot::{keys, live_workers, users};
@@ -98,7 +99,11 @@ impl Manager {
             }
             return Ok(Outcome::Stale);
         }
-        let message = run_message(&record, worker, request, now())?;
+        let mut message = run_message(&record, worker, request, now());
+        if worker.shared_file_system {
+            add_locations(&mut message, &self.model, &self.storage).await?;
+        }
+        let message = serde_json::to_value(WorkerMessage::Run(Box::new(message)))?;
         if !self.model.assign_run(uuid, &worker.key, &message, now()).await? {
             // The bundle was killed or deleted, or the worker is leaving: the next round sees which.
             return Ok(Outcome::Stale);
@@ -166,25 +171,4 @@ impl Manager {
             }
         }
     }
-}
-
-/// The `run` message as the worker gets it: the bundle as it will be once assigned, and what it may use.
-fn run_message(
-    record: &BundleRecord,
-    worker: &Worker,
-    mut resources: RunResources,
-    now: i64,
-) -> Result<serde_json::Value> {
-    if resources.memory == 0 {
-        resources.memory = worker.memory;
-    }
-    let mut bundle = record.bundle.clone();
-    bundle.state = BundleState::Starting;
-    bundle.metadata.set("last_updated", now);
-    let parents: std::collections::HashMap<Uuid, Option<String>> = (bundle.dependencies.iter().zip(&record.parents))
-        .map(|(dependency, parent)| (dependency.parent_uuid, parent.name.clone()))
-        .collect();
-    let bundle = RunBundle::new(&bundle, |uuid| parents.get(uuid).cloned().flatten());
-    let message = WorkerMessage::Run(Box::new(RunMessage { bundle, resources }));
-    Ok(serde_json::to_value(message)?)
 }

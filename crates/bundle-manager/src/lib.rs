@@ -18,6 +18,7 @@ mod assign;
 mod inbox;
 mod make;
 mod manager;
+mod message;
 mod nudge;
 mod queue;
 mod snapshot;

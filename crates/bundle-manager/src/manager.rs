@@ -36,6 +36,7 @@ const MAKE_PATIENCE: Duration = Duration::from_secs(30);
 /// The manager's connections and caches.
 pub struct Manager {
     pub(crate) model: Model,
+    pub(crate) storage: Storage,
     pub(crate) hub: Arc<dyn Hub>,
     pub(crate) config: Config,
     pub(crate) queue: Queue,
@@ -68,7 +69,13 @@ pub(crate) fn now() -> i64 {
 impl Manager {
     pub fn new(model: Model, storage: Storage, hub: Arc<dyn Hub>, config: Config) -> Self {
         Self {
-            makes: Makes::new(model.clone(), storage, Arc::clone(&hub), config.make_concurrency),
+            makes: Makes::new(
+                model.clone(),
+                storage.clone(),
+                Arc::clone(&hub),
+                config.make_concurrency,
+            ),
+            storage,
             model,
             hub,
             queue: Queue::default(),

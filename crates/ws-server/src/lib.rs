@@ -52,8 +52,12 @@ pub fn router(hub: Arc<dyn Hub>) -> Router {
 
 /// Like [`router`], with a relay key or a shutdown token.
 pub fn router_with(hub: Arc<dyn Hub>, options: Options) -> Router {
+    // Clients whose server address ends with a slash ask for `//ws/…`.
     Router::new()
         .route("/ws/{*rest}", any(accept))
+        .route("//ws/{*rest}", any(accept))
+        .with_state(Shared::start(hub, options))
+}", any(accept))
         .with_state(Shared::start(hub, options))
 }
 

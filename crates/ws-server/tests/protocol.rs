@@ -141,6 +141,25 @@ async fn a_new_connection_replaces_the_older_one() {
 }
 
 #[tokio::test]
+async fn the_routes_can_be_merged_into_another_listener() {
+    let hub = Arc::new(LocalHub::new());
+    let app = axum::Router::new()
+        .route("/rest/x", axum::routing::get(|| async { "rest" }))
+        .fallback(|| async { "elsewhere" })
+        .merge(ws_server::router(hub.clone()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    for target in ["/ws/worker/lab-42(7)", "//ws/worker/lab-42(7)"] {
+        let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}{target}")).await.unwrap();
+        socket.send(Message::Ping(b"x".to_vec().into())).await.unwrap();
+        assert_eq!(frame(&mut socket).await, Message::Pong(b"x".to_vec().into()));
+        hub.publish(Event::message_queued("0", "lab-42(7)"));
+        assert_eq!(frame(&mut socket).await, Message::text("lab-42(7)"), "{target}");
+    }
+}
+
+#[tokio::test]
 async fn shutdown_closes_workers_with_1001_and_ends() {
     let server = Server::start().await;
     let mut worker = server.worker("/worker/w").await;
