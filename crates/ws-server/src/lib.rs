@@ -57,8 +57,6 @@ pub fn router_with(hub: Arc<dyn Hub>, options: Options) -> Router {
         .route("/ws/{*rest}", any(accept))
         .route("//ws/{*rest}", any(accept))
         .with_state(Shared::start(hub, options))
-}", any(accept))
-        .with_state(Shared::start(hub, options))
 }
 
 /// Configuration of the separate process.
