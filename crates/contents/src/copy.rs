@@ -128,7 +128,7 @@ fn times(stat: &Stat) -> Timestamps {
             tv_nsec: UTIME_OMIT,
         },
         last_modification: Timespec {
-            tv_sec: stat.st_mtime as i64,
+            tv_sec: stat.st_mtime,
             tv_nsec: stat.st_mtime_nsec as _,
         },
     }

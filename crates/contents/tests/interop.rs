@@ -1,4 +1,5 @@
 //! Archives go to and from the system's own tar (part of every Debian installation).
+#![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;

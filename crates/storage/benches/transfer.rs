@@ -16,7 +16,10 @@ use tokio_util::io::ReaderStream;
 const ROUNDS: usize = 3;
 
 fn main() {
-    let mib: usize = std::env::var("BENCH_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(1024);
+    let mib: usize = std::env::var("BENCH_MIB")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1024);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let place = tempfile::tempdir_in(".").expect("a directory");
     let storage = Storage::open(&place.path().join("home"), StorageOptions::default()).expect("a store");
@@ -36,7 +39,12 @@ fn main() {
     let tree = place.path().join("text");
     text_tree(&tree, 500, mib << 19);
     let archive = place.path().join("text.tar.gz");
-    run(Command::new("tar").arg("czf").arg(&archive).arg("-C").arg(&tree).arg("."));
+    run(Command::new("tar")
+        .arg("czf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(&tree)
+        .arg("."));
     let out = place.path().join("out");
     let upload = || runtime.block_on(receive(&storage, &archive, "text.tar.gz", 16 << 10));
     let reference = || {
@@ -49,7 +57,11 @@ fn main() {
 
     let bundle = Uuid::from_random([1; 16]);
     let download = || runtime.block_on(pack(&storage, &bundle));
-    let reference = || run(Command::new("sh").arg("-c").arg(format!("tar czf - -C '{}' . | cat > /dev/null", tree.display())));
+    let reference = || {
+        run(Command::new("sh")
+            .arg("-c")
+            .arg(format!("tar czf - -C '{}' . | cat > /dev/null", tree.display())));
+    };
     compare("directory as tar.gz / tar czf", download, reference);
     println!("largest resident set: {}", peak_memory());
 }
@@ -78,14 +90,27 @@ fn timed(work: &mut impl FnMut()) -> Duration {
 async fn receive(storage: &Storage, source: &Path, filename: &str, chunk: usize) {
     let file = tokio::fs::File::open(source).await.expect("the source");
     let body = ReaderStream::with_capacity(file, chunk);
-    let options = ReceiveOptions { filename: filename.into(), unpack: true, ..ReceiveOptions::default() };
+    let options = ReceiveOptions {
+        filename: filename.into(),
+        unpack: true,
+        ..ReceiveOptions::default()
+    };
     let bundle = Uuid::from_random([1; 16]);
-    storage.receive(&bundle, body, options).await.expect("an upload").publish().await.expect("a publication");
+    storage
+        .receive(&bundle, body, options)
+        .await
+        .expect("an upload")
+        .publish()
+        .await
+        .expect("a publication");
 }
 
 async fn pack(storage: &Storage, bundle: &Uuid) {
     let contents = storage.contents(bundle);
-    let mut stream = contents.directory(&SubPath::root(), PackOptions::default()).await.expect("a stream");
+    let mut stream = contents
+        .directory(&SubPath::root(), PackOptions::default())
+        .await
+        .expect("a stream");
     while let Some(chunk) = stream.next().await {
         chunk.expect("a chunk");
     }
@@ -102,7 +127,16 @@ fn random_file(path: &Path, mib: usize) {
 }
 
 fn text_tree(root: &Path, files: usize, bytes: usize) {
-    let words = ["bundle", "worksheet", "run", "worker", "target", "store", "alpha", "omega"];
+    let words = [
+        "bundle",
+        "worksheet",
+        "run",
+        "worker",
+        "target",
+        "store",
+        "alpha",
+        "omega",
+    ];
     for number in 0..files {
         let directory = root.join(format!("d{}", number % 20));
         std::fs::create_dir_all(&directory).expect("a directory");

@@ -129,13 +129,11 @@ impl Contents {
     }
 
     fn find_root(&self) -> Result<Option<PathBuf>> {
-        match &self.link {
-            Some(link) => Ok(self.allowed_link(link)),
-            None => {
-                let partition = self.storage.inner.layout.find(self.uuid.as_str())?;
-                Ok(partition.map(|partition| partition.bundle(self.uuid.as_str())))
-            }
+        if let Some(link) = &self.link {
+            return Ok(self.allowed_link(link));
         }
+        let partition = self.storage.inner.layout.find(self.uuid.as_str())?;
+        Ok(partition.map(|partition| partition.bundle(self.uuid.as_str())))
     }
 
     /// Where a link leads, with every link and `..` resolved, when that lies in an allowed directory and exists.

@@ -1,8 +1,10 @@
 //! Taking in an upload: the body streams into a staging directory of the partition where it will stay.
 
 use std::fs::File;
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
 
 use bytes::Bytes;
 use contents::{ArchiveKind, FileHasher, UnpackOptions, stream, unpack};
@@ -104,26 +106,80 @@ fn explain(error: contents::Error, kind: Option<ArchiveKind>, uuid: &Uuid) -> Fa
     }
 }
 
-/// Writes the body to a new file and syncs it; gives its digest.
+/// Bytes after which the disk is set to work while more arrive.
+const WRITE_BACK: u64 = 32 << 20;
+
+/// Writes the body to a new file and makes it durable; gives its digest.
 fn write_file(body: &mut dyn BufRead, path: &Path, max_bytes: Option<u64>) -> contents::Result<String> {
     let failed = |error| contents::Error::io("write contents", error);
-    let mut file = File::create_new(path).map_err(failed)?;
+    let file = File::create_new(path).map_err(failed)?;
     let mut hasher = FileHasher::new();
     let mut size = 0;
-    loop {
-        let chunk = body.fill_buf().map_err(|error| contents::Error::io("receive", error))?;
-        if chunk.is_empty() {
-            break;
+    std::thread::scope(|scope| {
+        let mut early = EarlySync {
+            scope,
+            file: &file,
+            written: 0,
+            thread: None,
+        };
+        loop {
+            let chunk = body.fill_buf().map_err(|error| contents::Error::io("receive", error))?;
+            if chunk.is_empty() {
+                return early.finish().map_err(failed);
+            }
+            let taken = chunk.len();
+            size += taken as u64;
+            if let Some(limit) = max_bytes.filter(|limit| size > *limit) {
+                return Err(contents::Error::TooBig { limit });
+            }
+            hasher.update(chunk);
+            (&file).write_all(chunk).map_err(failed)?;
+            body.consume(taken);
+            early.note(taken as u64);
         }
-        let taken = chunk.len();
-        size += taken as u64;
-        if let Some(limit) = max_bytes.filter(|limit| size > *limit) {
-            return Err(contents::Error::TooBig { limit });
-        }
-        hasher.update(chunk);
-        file.write_all(chunk).map_err(failed)?;
-        body.consume(taken);
-    }
+    })?;
     file.sync_all().map_err(failed)?;
     Ok(hasher.finish())
+}
+
+/// Syncs a growing file on a thread of its own, so that the last sync finds little left to do. Small files never get
+/// that far.
+struct EarlySync<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    file: &'env File,
+    /// Bytes since the disk was last asked.
+    written: u64,
+    thread: Option<(SyncSender<()>, ScopedJoinHandle<'scope, io::Result<()>>)>,
+}
+
+impl EarlySync<'_, '_> {
+    fn note(&mut self, bytes: u64) {
+        self.written += bytes;
+        if self.written < WRITE_BACK {
+            return;
+        }
+        self.written = 0;
+        let (ask, _) = self.thread.get_or_insert_with(|| {
+            let (ask, asked) = sync_channel(1);
+            let file = self.file;
+            (
+                ask,
+                self.scope
+                    .spawn(move || asked.iter().try_for_each(|()| file.sync_data())),
+            )
+        });
+        // Still busy with the last request: that one covers these bytes in part, the next one the rest.
+        let _ = ask.try_send(());
+    }
+
+    /// A sync that failed early must be told now: the kernel reports an error only once.
+    fn finish(self) -> io::Result<()> {
+        let Some((ask, thread)) = self.thread else {
+            return Ok(());
+        };
+        drop(ask);
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that syncs has failed")))
+    }
 }

@@ -1,4 +1,5 @@
 //! The store as the server uses it: uploads appear whole or not at all, and nothing is left lying about.
+#![allow(clippy::unwrap_used)]
 
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};

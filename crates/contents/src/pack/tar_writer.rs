@@ -76,7 +76,7 @@ impl<'w> TarWriter<'w> {
         header.set_mode(stat.st_mode & 0o7777);
         header.set_uid(stat.st_uid.into());
         header.set_gid(stat.st_gid.into());
-        header.set_mtime(u64::try_from(stat.st_mtime as i64).unwrap_or(0));
+        header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
         header.set_size(size);
         if let Some(gnu) = header.as_gnu_mut() {
             if !put(&mut gnu.name, name) {

@@ -113,7 +113,7 @@ pub struct Decoder<'s> {
 }
 
 enum Member<'s> {
-    Gzip(GzDecoder<Input<'s>>),
+    Gzip(Box<GzDecoder<Input<'s>>>),
     Bzip2(BzDecoder<Input<'s>>),
     Ended(Input<'s>),
     /// Only while one state is exchanged for the next.
@@ -148,7 +148,7 @@ impl<'s> Decoder<'s> {
 impl<'s> Member<'s> {
     fn open(input: Input<'s>, codec: Codec) -> Self {
         match codec {
-            Codec::Gzip => Self::Gzip(GzDecoder::new(input)),
+            Codec::Gzip => Self::Gzip(Box::new(GzDecoder::new(input))),
             Codec::Bzip2 => Self::Bzip2(BzDecoder::new(input)),
         }
     }

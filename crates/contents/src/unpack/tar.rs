@@ -155,9 +155,10 @@ impl Unpacker<'_, '_, '_> {
             }
             EntryType::Regular | EntryType::Continuous if pax.sparse.is_sparse() => {
                 let mut left = size;
-                let map = match pax.sparse.map_in_data {
-                    true => self.map_in_data(&name, &mut left)?,
-                    false => pax.sparse.map,
+                let map = if pax.sparse.map_in_data {
+                    self.map_in_data(&name, &mut left)?
+                } else {
+                    pax.sparse.map
                 };
                 self.sparse_file(&name, attributes, pax.sparse.size.unwrap_or(size), &map, left)?;
                 self.pad(size)

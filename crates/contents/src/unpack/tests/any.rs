@@ -44,15 +44,13 @@ proptest! {
         }
         let bench = bench();
         let options = UnpackOptions { max_bytes: Some(1 << 20), ..UnpackOptions::default() };
-        match bench.unpack_with(ArchiveKind::Tar, &archive, &options) {
-            Err(_) => prop_assert_eq!(bench.leftovers(), 0),
-            Ok(_) => {
-                assert_harmless(&bench.destination);
-                let mut again = Vec::new();
-                pack_tree(&bench.destination, &SubPath::root(), &PackOptions::default(), &mut again).unwrap();
-                let other = super::bench();
-                other.unpack(ArchiveKind::TarGz, &again).unwrap();
-            }
+        if bench.unpack_with(ArchiveKind::Tar, &archive, &options).is_err() {
+            prop_assert_eq!(bench.leftovers(), 0);
+        } else {
+            assert_harmless(&bench.destination);
+            let mut again = Vec::new();
+            pack_tree(&bench.destination, &SubPath::root(), &PackOptions::default(), &mut again).unwrap();
+            super::bench().unpack(ArchiveKind::TarGz, &again).unwrap();
         }
     }
 

@@ -100,7 +100,7 @@ fn gz(bytes: &[u8]) -> Vec<u8> {
 /// A record of a PAX header: its own length, key and value.
 fn record(key: &str, value: &str) -> String {
     let rest = format!(" {key}={value}\n");
-    let length = (rest.len()..)
+    let length = (rest.len()..rest.len() + 10)
         .find(|length| length.to_string().len() + rest.len() == *length)
         .unwrap();
     format!("{length}{rest}")
