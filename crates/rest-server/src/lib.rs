@@ -23,5 +23,5 @@ mod serve;
 mod state;
 
 pub use routes::router;
-pub use serve::{ServeOptions, open_state, serve};
+pub use serve::{ServeOptions, finish, open_state, serve};
 pub use state::{AppState, Settings};

@@ -58,7 +58,7 @@ pub async fn serve(state: AppState, options: ServeOptions) -> Result<()> {
 }
 
 /// Waits for work that outlives its request, then closes the database.
-async fn finish(state: &AppState, patience: Duration) {
+pub async fn finish(state: &AppState, patience: Duration) {
     state.tasks.close();
     if tokio::time::timeout(patience, state.tasks.wait()).await.is_err() {
         tracing::warn!(tasks = state.tasks.len(), "giving up on uploads that are still running");
