@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::id::{ROOT_USER_ID, SYSTEM_USER_ID, UserId};
+use crate::lenient::or_default;
 use crate::{duration, size};
 
 /// Default port of the REST server.
@@ -217,9 +218,11 @@ fn sorted(value: &Value) -> Value {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct File {
+    #[serde(deserialize_with = "or_default")]
     server: Server,
-    #[serde(rename = "ws-server")]
+    #[serde(rename = "ws-server", deserialize_with = "or_default")]
     ws_server: WsServer,
+    #[serde(deserialize_with = "or_default")]
     workers: Workers,
 }
 
@@ -234,6 +237,7 @@ struct Server {
     root_user_name: Option<String>,
     root_user_id: Option<String>,
     system_user_id: Option<String>,
+    #[serde(deserialize_with = "or_default")]
     default_user_info: UserInfo,
     admin_email: Option<String>,
     support_email: Option<String>,
@@ -327,7 +331,12 @@ mod tests {
 
     #[test]
     fn an_empty_file_gives_the_defaults() {
-        assert_eq!(ServerConfig::from_value(&json!({})).unwrap(), ServerConfig::default());
+        for value in [
+            json!({}),
+            json!({"server": null, "workers": null, "ws-server": {"ws_port": null}}),
+        ] {
+            assert_eq!(ServerConfig::from_value(&value).unwrap(), ServerConfig::default());
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::genpath::{BundleInfo, INVALID, OwnerNames, is_file};
 use crate::interpret::{Content, Layout, Line, interpret, interpret_results};
 use crate::post;
 use crate::reader::{Found, Reader};
-use crate::resolve::{read_cells, resolve};
+use crate::resolve::{read_cells, resolve, resolve_all};
 use crate::source;
 use crate::tokens::{serialise, tokenize};
 
@@ -86,11 +86,7 @@ impl Page {
             return Vec::new();
         };
         let results = expand(&lines[at], reader).await;
-        let mut blocks = Vec::new();
-        for block in interpret_results(&lines[..at], &results, &self.owners) {
-            blocks.push(resolve(block, true, reader).await);
-        }
-        blocks
+        resolve_all(interpret_results(&lines[..at], &results, &self.owners), true, reader).await
     }
 
     /// Refresh: one slot per block of brief mode, null unless the block shows one of the bundles; inside, the infos of all
@@ -128,10 +124,7 @@ impl Page {
 
     async fn answer(&self, layout: Layout, brief: bool, reader: &dyn Reader) -> Interpretation {
         let (raw_to_block, block_to_raw) = (layout.raw_to_block(), layout.block_to_raw());
-        let mut blocks = Vec::with_capacity(layout.blocks.len());
-        for block in layout.blocks {
-            blocks.push(resolve(block, brief, reader).await);
-        }
+        let blocks = resolve_all(layout.blocks, brief, reader).await;
         Interpretation {
             blocks,
             raw_to_block,

@@ -13,11 +13,20 @@ use crate::genpath::BundleInfo;
 use crate::post;
 use crate::reader::{Reader, Target, is_forbidden};
 
-/// Files that are read at the same time.
+/// Blocks of a page, and files of a block, that are read at the same time.
 const CONCURRENCY: usize = 8;
 
 /// Largest picture that is put into a page, in bytes.
 const MAX_IMAGE: u64 = 16 << 20;
+
+/// The JSON of blocks, in order; several are resolved at the same time.
+pub(crate) async fn resolve_all(blocks: Vec<Block>, brief: bool, reader: &dyn Reader) -> Vec<Value> {
+    stream::iter(blocks)
+        .map(|block| resolve(block, brief, reader))
+        .buffered(CONCURRENCY)
+        .collect()
+        .await
+}
 
 /// The JSON of a block. In brief mode file cells of tables and records stay lists of three.
 pub(crate) async fn resolve(block: Block, brief: bool, reader: &dyn Reader) -> Value {
