@@ -71,7 +71,7 @@ mod tests {
         let mut at = Vec::new();
         while let Some(next) = nudges.next() {
             assert_eq!(nudges.take_due(next.checked_sub(Duration::from_millis(1)).unwrap()), []);
-            assert_eq!(nudges.take_due(next), [worker.clone()]);
+            assert_eq!(nudges.take_due(next), std::slice::from_ref(&worker));
             at.push((next - start).as_secs());
         }
         assert_eq!(at, [1, 3, 7, 12]);

@@ -251,7 +251,10 @@ impl Scene {
             user_id: owner.into(),
             worker_id: id.into(),
         };
-        self.model.worker_checkin(&key, &check_in(fields), now()).await.unwrap();
+        self.model
+            .worker_checkin(&key, &check_in(&fields), now())
+            .await
+            .unwrap();
         self.hub.publish(Event::worker_checked_in(owner, id));
         key
     }
@@ -282,7 +285,7 @@ impl Drop for Scene {
     }
 }
 
-fn check_in(fields: serde_json::Value) -> CheckInRequest {
+fn check_in(fields: &serde_json::Value) -> CheckInRequest {
     let mut request = json!({
         "cpus": 4, "gpus": 0, "memory_bytes": 16 * GIB, "free_disk_bytes": 100 * GIB, "dependencies": [], "runs": [],
     });
@@ -319,7 +322,7 @@ async fn a_run_goes_to_an_idle_worker_at_once_with_everything_the_worker_needs(
         .unwrap();
     println!(
         "{engine:?}: created in {created:?}, assigned {:?} later",
-        start.elapsed() - created
+        start.elapsed().saturating_sub(created)
     );
     scene.until(run, BundleState::Starting).await;
     let messages = scene.messages(&worker).await;
@@ -565,7 +568,7 @@ async fn runs_of_a_dead_worker_are_taken_from_it(#[values(Engine::Sqlite, Engine
     assert!(scene.model.start_run(&start).await.unwrap());
     scene
         .model
-        .worker_checkin(&key, &check_in(json!({})), days_ago)
+        .worker_checkin(&key, &check_in(&json!({})), days_ago)
         .await
         .unwrap();
     scene.start_manager(config).await;

@@ -96,7 +96,7 @@ impl Registry {
 
     fn handle(&self, event: Event) {
         match event {
-            Event::MessageQueued { user_id, worker_id } => self.wake_unless_parked((user_id, worker_id)),
+            Event::MessageQueued { user_id, worker_id } => self.wake_unless_parked(&(user_id, worker_id)),
             Event::Nudge { user_id, worker_id } => {
                 let wanted = self
                     .lock()
@@ -104,7 +104,7 @@ impl Registry {
                     .get(&worker_id)
                     .is_some_and(|connection| connection.wants_nudges);
                 if wanted {
-                    self.wake_unless_parked((user_id, worker_id));
+                    self.wake_unless_parked(&(user_id, worker_id));
                 }
             }
 
@@ -127,11 +127,11 @@ impl Registry {
         }
     }
 
-    fn wake_unless_parked(&self, worker: (String, String)) {
+    fn wake_unless_parked(&self, worker: &(String, String)) {
         let parked = self
             .lock()
             .parked
-            .get(&worker)
+            .get(worker)
             .is_some_and(|since| since.elapsed() < PARK_LIMIT);
         if !parked {
             self.wake(&worker.1);

@@ -151,7 +151,9 @@ async fn the_routes_can_be_merged_into_another_listener() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     for target in ["/ws/worker/lab-42(7)", "//ws/worker/lab-42(7)"] {
-        let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}{target}")).await.unwrap();
+        let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}{target}"))
+            .await
+            .unwrap();
         socket.send(Message::Ping(b"x".to_vec().into())).await.unwrap();
         assert_eq!(frame(&mut socket).await, Message::Pong(b"x".to_vec().into()));
         hub.publish(Event::message_queued("0", "lab-42(7)"));
