@@ -100,14 +100,13 @@ impl Cli {
             return Ok(session.clone());
         }
         let name = session_name(self.environment.text("CODALAB_SESSION").as_deref());
-        let session = match self.state.session(&name)? {
-            Some(session) => session,
-            None => {
-                let settings = self.settings()?;
-                Session {
-                    address: settings.default_address(),
-                    worksheet_uuid: settings.default_worksheet(),
-                }
+        let session = if let Some(session) = self.state.session(&name)? {
+            session
+        } else {
+            let settings = self.settings()?;
+            Session {
+                address: settings.default_address(),
+                worksheet_uuid: settings.default_worksheet(),
             }
         };
         self.session = Some((name.clone(), session.clone()));

@@ -119,32 +119,28 @@ impl TokenSource for CachedLogin {
 fn ask(address: &str, username: Option<String>, password: Option<String>) -> io::Result<(String, String)> {
     let mut err = io::stderr();
     writeln!(err, "Requesting access at {address}")?;
-    let username = match username {
-        Some(username) => username,
-        None => {
-            write!(err, "Username: ")?;
-            err.flush()?;
-            let mut line = String::new();
-            if io::stdin().lock().read_line(&mut line)? == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no input"));
-            }
-            line.trim_end_matches(['\r', '\n']).to_owned()
-        }
+    let username = if let Some(username) = username {
+        username
+    } else {
+        write!(err, "Username: ")?;
+        err.flush()?;
+        next_line()?
     };
     let password = match password {
         Some(password) => password,
         None if io::stdin().is_terminal() => rpassword::prompt_password("Password: ")?,
-        None => match rpassword::prompt_password("Password: ") {
-            Ok(password) => password,
-            // No terminal at all: the next line of the input.
-            Err(_) => {
-                let mut line = String::new();
-                io::stdin().lock().read_line(&mut line)?;
-                line.trim_end_matches(['\r', '\n']).to_owned()
-            }
-        },
+        // Without any terminal, the next line of the input.
+        None => rpassword::prompt_password("Password: ").or_else(|_| next_line())?,
     };
     Ok((username, password))
+}
+
+fn next_line() -> io::Result<String> {
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no input"));
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn now() -> f64 {

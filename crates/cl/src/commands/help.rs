@@ -48,7 +48,7 @@ pub fn overview(ui: &mut Ui) -> Result<()> {
     ui.line(version())?;
     ui.line("Usage: cl <command> <arguments>")?;
     let width = COMMANDS.iter().map(|command| title(command).len()).max().unwrap_or(0) + 2;
-    for group in Group::ALL {
+    for group in groups() {
         ui.line(format!("\n{}:", group.heading()))?;
         for command in COMMANDS.iter().filter(|command| command.group == group) {
             let summary = command.summary.lines().next().unwrap_or_default();
@@ -61,7 +61,7 @@ pub fn overview(ui: &mut Ui) -> Result<()> {
 fn details(ui: &mut Ui, markdown: bool) -> Result<()> {
     ui.line(version())?;
     ui.line("Usage: cl <command> <arguments>")?;
-    for group in Group::ALL {
+    for group in groups() {
         ui.line(format!("\n{}{}:", if markdown { "## " } else { "" }, group.heading()))?;
         for command in COMMANDS.iter().filter(|command| command.group == group) {
             let arguments = (command.arguments)();
@@ -97,6 +97,13 @@ fn details(ui: &mut Ui, markdown: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The groups that have commands.
+fn groups() -> impl Iterator<Item = Group> {
+    Group::ALL
+        .into_iter()
+        .filter(|group| COMMANDS.iter().any(|command| command.group == *group))
 }
 
 fn title(command: &Command) -> String {

@@ -68,14 +68,12 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     }
     cli.ui
         .line("Dry run, nothing was deleted. These bundles would be deleted for good:")?;
-    let found = match ids.is_empty() {
-        true => Vec::new(),
-        false => {
-            client
-                .fetch_list("bundles", Query::new().include(&["owner"]).with_all("specs", ids))
-                .await?
-        }
-    };
+    let mut found = Vec::new();
+    if !ids.is_empty() {
+        found = client
+            .fetch_list("bundles", Query::new().include(&["owner"]).with_all("specs", ids))
+            .await?;
+    }
     let zone = cli.zone();
     cli.ui
         .text(bundles::table(&found, DEFAULT_FIELDS, false, &zone).render())

@@ -67,7 +67,7 @@ impl Settings {
         let Some(Value::Object(headers)) = headers else {
             return Vec::new();
         };
-        let text = |value: &Value| self.expanded(&domain::literal::display(value));
+        let text = |value: &Value| Self::expanded(&domain::literal::display(value));
         headers
             .iter()
             .map(|(name, value)| (name.clone(), text(value)))
@@ -81,7 +81,7 @@ impl Settings {
         };
         let mut list: Vec<(String, String)> = aliases
             .iter()
-            .filter_map(|(name, address)| Some((name.clone(), self.expanded(address.as_str()?))))
+            .filter_map(|(name, address)| Some((name.clone(), Self::expanded(address.as_str()?))))
             .collect();
         list.sort();
         list
@@ -94,7 +94,7 @@ impl Settings {
 
     /// The address of an alias.
     pub fn alias(&self, name: &str) -> Option<String> {
-        Some(self.expanded(self.values.get("aliases")?.get(name)?.as_str()?))
+        Some(Self::expanded(self.values.get("aliases")?.get(name)?.as_str()?))
     }
 
     /// The value at a `/`-separated path.
@@ -156,11 +156,11 @@ impl Settings {
     }
 
     fn string(&self, path: &str) -> Option<String> {
-        Some(self.expanded(self.get(path)?.as_str()?))
+        Some(Self::expanded(self.get(path)?.as_str()?))
     }
 
     /// `$CODALAB_CLI` stands for the directory of the program.
-    fn expanded(&self, text: &str) -> String {
+    fn expanded(text: &str) -> String {
         if !text.contains("$CODALAB_CLI") {
             return text.to_owned();
         }

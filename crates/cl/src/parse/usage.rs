@@ -1,5 +1,7 @@
 //! Usage lines and help texts, made from the definitions.
 
+use std::fmt::Write as _;
+
 use super::definition::{Argument, Arity};
 
 /// `usage: cl cat [-h] [--head NUM] target_spec`.
@@ -12,7 +14,7 @@ pub fn usage_line(command: &str, arguments: &[Argument]) -> String {
         let flag = &argument.flags[0];
         let values = values(argument);
         let gap = if values.is_empty() { "" } else { " " };
-        line.push_str(&format!(" [{flag}{gap}{values}]"));
+        let _ = write!(line, " [{flag}{gap}{values}]");
     }
     for argument in arguments
         .iter()
@@ -55,7 +57,7 @@ pub fn help(command: &str, description: &str, arguments: &[Argument]) -> String 
             .filter(|(_, argument)| argument.is_positional() == positional);
         lines.extend(chosen.map(|(name, argument)| (name.as_str(), argument.help.as_ref())));
         if !lines.is_empty() {
-            text.push_str(&format!("\n{heading}\n"));
+            let _ = write!(text, "\n{heading}\n");
             for (name, help) in lines {
                 text.push_str(format!("  {name:width$}  {help}").trim_end());
                 text.push('\n');

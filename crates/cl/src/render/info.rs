@@ -1,5 +1,7 @@
 //! The full form of `info`: one `key : value` line per field.
 
+use std::fmt::Write as _;
+
 use client::Object;
 use domain::BundleType;
 use domain::literal::display;
@@ -27,7 +29,9 @@ pub struct Options<'a> {
 /// The lines up to and including the dependencies.
 pub fn full(bundle: &Object, options: &Options<'_>) -> String {
     let mut out = String::new();
-    let mut line = |key: &str, value: &str| out.push_str(&format!("{key:<26}: {value}\n"));
+    let mut line = |key: &str, value: &str| {
+        let _ = write!(out, "{key:<26}: {value}\n");
+    };
     for key in LEADING {
         match bundle.get(key) {
             None if !options.raw => {}
@@ -69,12 +73,13 @@ pub fn full(bundle: &Object, options: &Options<'_>) -> String {
         for dependency in dependencies {
             let path = field(dependency, "parent_path");
             let slash = if path.is_empty() { "" } else { "/" };
-            out.push_str(&format!(
+            let _ = write!(
+                out,
                 "  {}: {}({}){slash}{path}\n",
                 field(dependency, "child_path"),
                 text(dependency.get("parent_name")).unwrap_or("<none>"),
                 field(dependency, "parent_uuid"),
-            ));
+            );
         }
     }
     out
@@ -84,19 +89,20 @@ pub fn full(bundle: &Object, options: &Options<'_>) -> String {
 pub fn relations(bundle: &Object, address: &str) -> String {
     let mut out = String::from("children:\n");
     for child in related(bundle, "children") {
-        out.push_str(&format!("  {}\n", super::fields::bundle(child)));
+        let _ = write!(out, "  {}\n", super::fields::bundle(child));
     }
     out.push_str("host_worksheets:\n");
     for sheet in related(bundle, "host_worksheets") {
         let reference = super::fields::worksheet(address, field(sheet, "uuid"), field(sheet, "name"));
-        out.push_str(&format!("  {reference}\n"));
+        let _ = write!(out, "  {reference}\n");
     }
     let permission = super::fields::permission_level(bundle.get("permission"));
-    out.push_str(&format!("permission: {permission}\n"));
-    out.push_str(&format!(
+    let _ = write!(out, "permission: {permission}\n");
+    let _ = write!(
+        out,
         "group_permissions:\n  {}\n",
         super::fields::group_permissions(bundle)
-    ));
+    );
     out
 }
 

@@ -1,5 +1,7 @@
 //! Worksheet items as source lines (`print -r`, the editor of `wedit`).
 
+use std::fmt::Write as _;
+
 use client::Object;
 use serde_json::Value;
 
@@ -37,10 +39,10 @@ fn bundle_line(bundle: &Object) -> String {
     let mut description = format!("{} {}", field(bundle, "bundle_type"), bundle_name(bundle));
     let dependencies = dependencies(bundle);
     if !dependencies.is_empty() {
-        description.push_str(&format!(" -- {dependencies}"));
+        let _ = write!(description, " -- {dependencies}");
     }
     if let Some(command) = text(bundle.get("command")).filter(|command| !command.is_empty()) {
-        description.push_str(&format!(" : {}", command.replace('\n', " ")));
+        let _ = write!(description, " : {}", command.replace('\n', " "));
     }
     format!("[{description}]{{{uuid}}}")
 }

@@ -1,5 +1,7 @@
 //! Plain-text tables: columns two blanks apart, every cell padded, a line of dashes under the header.
 
+use std::fmt::Write as _;
+
 /// A table under construction.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -80,9 +82,9 @@ impl Table {
             }
             let width = widths[column];
             if self.right[column] {
-                text.push_str(&format!("{cell:>width$}"));
+                let _ = write!(text, "{cell:>width$}");
             } else {
-                text.push_str(&format!("{cell:<width$}"));
+                let _ = write!(text, "{cell:<width$}");
             }
         }
         text.push('\n');
