@@ -226,12 +226,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn object(value: Value) -> Object {
+    fn object(value: &Value) -> Object {
         value.as_object().unwrap().clone()
     }
 
     fn run() -> Object {
-        object(json!({
+        object(&json!({
             "uuid": "0x9f8e", "bundle_type": "run", "state": "ready", "command": "python \"x\"", "frozen": null,
             "owner": {"id": "12", "user_name": "mira"}, "permission": 2,
             "metadata": {"name": "fit", "tags": ["a"], "request_cpus": 1, "request_gpus": 0, "request_memory": "2g",
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_single_anonymous_dependency_has_no_key() {
-        let make = object(json!({"bundle_type": "make", "dependencies": [
+        let make = object(&json!({"bundle_type": "make", "dependencies": [
             {"child_path": "", "parent_name": "digits", "parent_uuid": "0x7a9003", "parent_path": "x"}]}));
         assert_eq!(dependencies(&make), "digits/x");
         assert_eq!(summary(&make).unwrap(), "= digits{0x7a}");
@@ -283,14 +283,14 @@ mod tests {
         assert_eq!(user(Some(&json!({"id": "12", "user_name": "mira"}))), "mira(12)");
         assert_eq!(user(Some(&json!({"id": "12"}))), "<anonymous>(12)");
         assert_eq!(user(Some(&json!(null))), "<anonymous>");
-        let object = object(json!({"group_permissions": [
+        let object = object(&json!({"group_permissions": [
             {"group_name": "public", "group": {"id": "0x41e95d8592"}, "permission": 1}]}));
         assert_eq!(group_permissions(&object), "public(0x41e95d):read");
     }
 
     #[test]
     fn long_summaries_are_cut() {
-        let bundle = object(json!({"bundle_type": "run", "command": "é".repeat(2000)}));
+        let bundle = object(&json!({"bundle_type": "run", "command": "é".repeat(2000)}));
         assert_eq!(summary(&bundle).unwrap().chars().count(), 1027);
     }
 }

@@ -30,7 +30,7 @@ pub struct Options<'a> {
 pub fn full(bundle: &Object, options: &Options<'_>) -> String {
     let mut out = String::new();
     let mut line = |key: &str, value: &str| {
-        let _ = write!(out, "{key:<26}: {value}\n");
+        let _ = writeln!(out, "{key:<26}: {value}");
     };
     for key in LEADING {
         match bundle.get(key) {
@@ -73,9 +73,9 @@ pub fn full(bundle: &Object, options: &Options<'_>) -> String {
         for dependency in dependencies {
             let path = field(dependency, "parent_path");
             let slash = if path.is_empty() { "" } else { "/" };
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "  {}: {}({}){slash}{path}\n",
+                "  {}: {}({}){slash}{path}",
                 field(dependency, "child_path"),
                 text(dependency.get("parent_name")).unwrap_or("<none>"),
                 field(dependency, "parent_uuid"),
@@ -89,15 +89,15 @@ pub fn full(bundle: &Object, options: &Options<'_>) -> String {
 pub fn relations(bundle: &Object, address: &str) -> String {
     let mut out = String::from("children:\n");
     for child in related(bundle, "children") {
-        let _ = write!(out, "  {}\n", super::fields::bundle(child));
+        let _ = writeln!(out, "  {}", super::fields::bundle(child));
     }
     out.push_str("host_worksheets:\n");
     for sheet in related(bundle, "host_worksheets") {
         let reference = super::fields::worksheet(address, field(sheet, "uuid"), field(sheet, "name"));
-        let _ = write!(out, "  {reference}\n");
+        let _ = writeln!(out, "  {reference}");
     }
     let permission = super::fields::permission_level(bundle.get("permission"));
-    let _ = write!(out, "permission: {permission}\n");
+    let _ = writeln!(out, "permission: {permission}");
     let _ = write!(
         out,
         "group_permissions:\n  {}\n",
