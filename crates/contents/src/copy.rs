@@ -14,8 +14,14 @@ use crate::{Error, Result, SubPath, Usage, beneath};
 /// Copies the file or directory at `path` below `root` to `destination`, which must not exist: modes and times kept,
 /// links copied as links, special files left out. Shares the bytes where the file system can.
 ///
-/// Errors: [`Error::Link`] when the source itself is a link, [`Error::TooBig`] beyond `max_bytes`.
-pub fn copy_tree(root: &Path, path: &SubPath, destination: &Path, max_bytes: Option<u64>) -> Result<Usage> {
+/// `check` hears again and again how many bytes were copied so far, and may end the copy with an error. Errors also:
+/// [`Error::Link`] when the source itself is a link.
+pub fn copy_tree(
+    root: &Path,
+    path: &SubPath,
+    destination: &Path,
+    check: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Usage> {
     let found = beneath::find(root, path)?;
     let mut copy = Copy {
         destination,
@@ -23,7 +29,7 @@ pub fn copy_tree(root: &Path, path: &SubPath, destination: &Path, max_bytes: Opt
             bytes: found.stat.st_size as u64,
             entries: 1,
         },
-        max_bytes,
+        check,
     };
     match found.file_type() {
         FileType::RegularFile => {
@@ -46,29 +52,22 @@ pub fn copy_tree(root: &Path, path: &SubPath, destination: &Path, max_bytes: Opt
 struct Copy<'a> {
     destination: &'a Path,
     usage: Usage,
-    max_bytes: Option<u64>,
+    check: &'a mut dyn FnMut(u64) -> Result<()>,
 }
 
 impl Copy<'_> {
-    fn check_limit(&self) -> Result<()> {
-        match self.max_bytes {
-            Some(limit) if self.usage.bytes > limit => Err(Error::TooBig { limit }),
-            _ => Ok(()),
-        }
-    }
-
     fn file(&mut self, source: &File, stat: &Stat, to: &Path) -> Result<()> {
         const STEP: u64 = 64 << 20;
         let failed = |source| Error::io(format!("copy to '{}'", to.display()), source);
         let mut target = File::create_new(to).map_err(failed)?;
         if rustix::fs::ioctl_ficlone(&target, source).is_ok() {
             self.usage.bytes += stat.st_size as u64;
-            self.check_limit()?;
+            (self.check)(self.usage.bytes)?;
         } else {
             loop {
                 let copied = std::io::copy(&mut source.take(STEP), &mut target).map_err(failed)?;
                 self.usage.bytes += copied;
-                self.check_limit()?;
+                (self.check)(self.usage.bytes)?;
                 if copied < STEP {
                     break;
                 }
@@ -151,7 +150,7 @@ mod tests {
         let usage = disk_usage(&root, &SubPath::root()).unwrap();
         assert_eq!(usage.entries, 103);
         let copy = temp.path().join("copy");
-        let copied = copy_tree(&root, &SubPath::root(), &copy, None).unwrap();
+        let copied = copy_tree(&root, &SubPath::root(), &copy, &mut |_| Ok(())).unwrap();
         assert_eq!(copied.entries, 103);
         assert_eq!(disk_usage(&copy, &SubPath::root()).unwrap(), usage);
         remove_tree(&root).unwrap();
@@ -174,17 +173,24 @@ mod tests {
         })
         .unwrap();
         let copy = temp.path().join("copy");
-        copy_tree(&root, &SubPath::parse("sub").unwrap(), &copy, None).unwrap();
+        copy_tree(&root, &SubPath::parse("sub").unwrap(), &copy, &mut |_| Ok(())).unwrap();
         let metadata = std::fs::metadata(copy.join("run")).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o755);
         assert_eq!(std::os::unix::fs::MetadataExt::mtime(&metadata), 1_000_000_000);
         assert_eq!(std::fs::read_link(copy.join("link")).unwrap(), Path::new("/etc/passwd"));
         let link = SubPath::parse("sub/link").unwrap();
         assert!(matches!(
-            copy_tree(&root, &link, &temp.path().join("x"), None),
+            copy_tree(&root, &link, &temp.path().join("x"), &mut |_| Ok(())),
             Err(Error::Link)
         ));
-        let stopped = copy_tree(&root, &SubPath::root(), &temp.path().join("y"), Some(1));
+        let mut check = |bytes| {
+            if bytes > 1 {
+                Err(Error::TooBig { limit: 1 })
+            } else {
+                Ok(())
+            }
+        };
+        let stopped = copy_tree(&root, &SubPath::root(), &temp.path().join("y"), &mut check);
         assert!(matches!(stopped, Err(Error::TooBig { limit: 1 })));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use contents::{SubPath, copy_tree};
 use domain::{Error, Result, Uuid};
@@ -24,20 +26,28 @@ pub struct MakePart {
 impl Storage {
     /// Copies the parts into a new tree: one part with an empty child path becomes the bundle itself; several become a
     /// directory; none an empty directory. Links are copied as links; a part that is itself a link is refused.
-    /// `max_bytes`: quota left for this bundle.
+    /// `max_bytes`: quota left for this bundle. When the future is dropped the copying stops and nothing stays.
     pub async fn make(&self, uuid: &Uuid, parts: Vec<MakePart>, max_bytes: Option<u64>) -> Result<Staged> {
         let (storage, uuid) = (self.clone(), *uuid);
-        blocking(move || storage.put_together(&uuid, &parts, max_bytes)).await
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let _guard = CancelOnDrop(cancelled.clone());
+        blocking(move || storage.put_together(&uuid, &parts, max_bytes, &cancelled)).await
     }
 
-    fn put_together(&self, uuid: &Uuid, parts: &[MakePart], max_bytes: Option<u64>) -> Result<Staged> {
+    fn put_together(
+        &self,
+        uuid: &Uuid,
+        parts: &[MakePart],
+        max_bytes: Option<u64>,
+        cancelled: &AtomicBool,
+    ) -> Result<Staged> {
         check_apart(parts)?;
         let place = Place::new(self, uuid)?;
         let tree = place.tree();
         if parts.iter().all(|part| !part.child_path.is_root()) {
             std::fs::create_dir(&tree).map_err(|error| failed("make directory", &tree, &error))?;
         }
-        let mut left = max_bytes;
+        let mut done = 0;
         for part in parts {
             let target = tree.join(OsStr::from_bytes(&part.child_path.as_bytes()));
             if let Some(parent) = target.parent()
@@ -46,21 +56,33 @@ impl Storage {
                 std::fs::create_dir_all(parent).map_err(|error| failed("make directory", parent, &error))?;
             }
             let target = if part.child_path.is_root() { &tree } else { &target };
-            let root = part.parent.root()?;
-            let copied = copy_tree(&root, &part.parent_path, target, left).map_err(|error| match error {
-                contents::Error::TooBig { .. } => {
-                    let limit = max_bytes.unwrap_or_default();
-                    over_quota(uuid, &format!("more than {limit} bytes"), limit)
+            let root = part.parent.root(&part.parent_path)?;
+            let mut check = |bytes: u64| match max_bytes {
+                _ if cancelled.load(Ordering::Relaxed) => {
+                    Err(contents::Error::io("copy", std::io::Error::other("cancelled")))
                 }
+                Some(limit) if done + bytes > limit => Err(contents::Error::TooBig { limit }),
+                _ => Ok(()),
+            };
+            let copied = copy_tree(&root, &part.parent_path, target, &mut check).map_err(|error| match error {
+                contents::Error::TooBig { limit } => over_quota(uuid, &format!("more than {limit} bytes"), limit),
                 contents::Error::Link => Error::usage(format!(
                     "{} is a symlink; links are not followed",
                     part.parent.shown(&part.parent_path)
                 )),
                 other => part.parent.explain(other, &part.parent_path),
             })?;
-            left = left.map(|left| left.saturating_sub(copied.bytes));
+            done += copied.bytes;
         }
         place.finish(max_bytes, None, 0, false)
+    }
+}
+
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

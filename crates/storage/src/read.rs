@@ -84,10 +84,11 @@ impl Contents {
 
     /// The directory as a tar archive. An error item breaks the connection.
     pub async fn directory(&self, path: &SubPath, options: PackOptions) -> Result<ByteStream> {
-        let this = self.clone();
-        let root = blocking(move || this.root()).await?;
         // Found out now, while an error can still become a status.
-        if self.kind(path).await?.0 != TargetType::Directory {
+        let (root, kind) = self
+            .read(path, |root, path| Ok((root.to_owned(), contents::kind(root, path)?.0)))
+            .await?;
+        if kind != TargetType::Directory {
             return Err(Error::usage(format!("{} is not a directory", self.shown(path))));
         }
         Ok(contents::pack_tree_stream(root, path.clone(), options))
@@ -114,18 +115,16 @@ impl Contents {
     ) -> Result<T> {
         let (this, path) = (self.clone(), path.clone());
         blocking(move || {
-            let root = this
-                .find_root()?
-                .ok_or_else(|| this.explain(contents::Error::NotFound, &path))?;
+            let root = this.root(&path)?;
             work(&root, &path).map_err(|error| this.explain(error, &path))
         })
         .await
     }
 
-    /// The root of the contents; 404 when there are none. Blocks.
-    pub(crate) fn root(&self) -> Result<PathBuf> {
+    /// The root of the contents; 404 about `path` when there are none. Blocks.
+    pub(crate) fn root(&self, path: &SubPath) -> Result<PathBuf> {
         self.find_root()?
-            .ok_or_else(|| self.explain(contents::Error::NotFound, &SubPath::root()))
+            .ok_or_else(|| self.explain(contents::Error::NotFound, path))
     }
 
     fn find_root(&self) -> Result<Option<PathBuf>> {
