@@ -99,6 +99,7 @@ CREATE TABLE IF NOT EXISTS `worker_message` (
   `payload` MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL,
   `created_at` BIGINT NOT NULL,
   `delivered_at` BIGINT NULL,
+  `deliveries` INTEGER NOT NULL DEFAULT 0,
   `expires_at` BIGINT NULL,
   PRIMARY KEY (`id`),
   KEY `worker_message_pending_index` (`user_id`, `worker_id`, `delivered_at`, `id`),

@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS `worker_message` (
   `payload` TEXT NOT NULL,
   `created_at` BIGINT NOT NULL,
   `delivered_at` BIGINT NULL,
+  `deliveries` INTEGER NOT NULL DEFAULT 0,
   `expires_at` BIGINT NULL
 );
 CREATE INDEX `worker_message_pending_index` ON `worker_message` (`user_id`, `worker_id`, `delivered_at`, `id`);

@@ -1,10 +1,15 @@
 //! Every state transition of a bundle (data-model section 6.2): one function, one transaction, one conditional update.
 //! A function that gives `bool` says whether it won; false means that the bundle was not in the state it needs.
 
-use domain::{BundleState, Result, Uuid};
-use serde_json::Value;
+use domain::{BundleState, BundleType, Error, Metadata, Permission, Result, Uuid};
+use serde_json::{Value, json};
 
-use crate::{BundleContents, Model, WorkerKey};
+use crate::bundles::{metadata, not_found};
+use crate::db::{Tx, params};
+use crate::outbox::{NewMessage, forget_run, queue};
+use crate::quota::{LockedBundle, lock_bundle, quota, set_size};
+use crate::workers::{assign, assigned_to, release};
+use crate::{BundleContents, Model, ObjectKind, WorkerKey, contents, stores};
 
 /// The worker's report that it begins a run.
 #[derive(Clone, Debug)]
@@ -32,120 +37,600 @@ pub enum KillOutcome {
     Sent(WorkerKey),
 }
 
+/// The status of every freshly staged bundle.
+const STAGED_STATUS: &str =
+    "Bundle's dependencies are all ready. Waiting for the bundle to be assigned to a worker to be run.";
+
+/// States a bundle can still leave.
+const NOT_FINAL: [BundleState; 9] = [
+    BundleState::Created,
+    BundleState::Staged,
+    BundleState::Making,
+    BundleState::Starting,
+    BundleState::Preparing,
+    BundleState::Running,
+    BundleState::Finalizing,
+    BundleState::Uploading,
+    BundleState::WorkerOffline,
+];
+
 impl Model {
     /// `created` → `staged`, with the standard `staged_status`.
-    pub async fn stage(&self, _uuid: Uuid, _now: i64) -> Result<bool> {
-        todo!()
+    pub async fn stage(&self, uuid: Uuid, _now: i64) -> Result<bool> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                if !set_state(&mut tx, uuid, &[BundleState::Created], BundleState::Staged).await? {
+                    return Ok(false);
+                }
+                metadata::set(&mut tx, uuid, "staged_status", STAGED_STATUS).await?;
+                tx.commit().await?;
+                Ok(true)
+            })
+            .await
     }
 
     /// Any of `from` → `failed` with a message (and traceback). Removes an assignment; tells its worker to kill.
     pub async fn fail(
         &self,
-        _uuid: Uuid,
-        _from: &[BundleState],
-        _message: &str,
-        _traceback: Option<&str>,
-        _now: i64,
+        uuid: Uuid,
+        from: &[BundleState],
+        message: &str,
+        traceback: Option<&str>,
+        now: i64,
     ) -> Result<bool> {
-        todo!()
+        let from: Vec<BundleState> = from.iter().copied().filter(|state| !state.is_final()).collect();
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                if from.is_empty() || !set_state(&mut tx, uuid, &from, BundleState::Failed).await? {
+                    return Ok(false);
+                }
+                note_failure(&mut tx, uuid, message, traceback).await?;
+                take_from_worker(&mut tx, uuid, now).await?;
+                tx.commit().await?;
+                Ok(true)
+            })
+            .await
     }
 
     /// `staged` → `making`.
-    pub async fn start_making(&self, _uuid: Uuid, _now: i64) -> Result<bool> {
-        todo!()
+    pub async fn start_making(&self, uuid: Uuid, _now: i64) -> Result<bool> {
+        self.change_make(uuid, BundleState::Staged, BundleState::Making).await
     }
 
     /// `making` → `staged`, for makes that no live task owns.
-    pub async fn restart_making(&self, _uuid: Uuid) -> Result<bool> {
-        todo!()
+    pub async fn restart_making(&self, uuid: Uuid) -> Result<bool> {
+        self.change_make(uuid, BundleState::Making, BundleState::Staged).await
+    }
+
+    async fn change_make(&self, uuid: Uuid, from: BundleState, to: BundleState) -> Result<bool> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let sql = "UPDATE `bundle` SET `state` = ? WHERE `uuid` = ? AND `state` = ? AND `bundle_type` = 'make'";
+                let won = tx.run(sql, params![to, uuid, from]).await? == 1;
+                tx.commit().await?;
+                Ok(won)
+            })
+            .await
     }
 
     /// `making` → `ready` with size and accounting, or → `failed`. When the owner is over quota it fails and the
     /// result is an error 400; the caller then removes the contents.
-    pub async fn finish_making(&self, _uuid: Uuid, _outcome: &MakeOutcome, _now: i64) -> Result<bool> {
-        todo!()
+    pub async fn finish_making(&self, uuid: Uuid, outcome: &MakeOutcome, _now: i64) -> Result<bool> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let from = [BundleState::Making];
+                match outcome {
+                    MakeOutcome::Failed { message, traceback } => {
+                        if !set_state(&mut tx, uuid, &from, BundleState::Failed).await? {
+                            return Ok(false);
+                        }
+                        note_failure(&mut tx, uuid, message, traceback.as_deref()).await?;
+                    }
+                    MakeOutcome::Done(contents) => {
+                        if !set_state(&mut tx, uuid, &from, BundleState::Ready).await? {
+                            return Ok(false);
+                        }
+                        let store = Uuid::parse(&contents.store_key).ok();
+                        if let Err(error) = publish(&mut tx, contents, None, store).await? {
+                            set_state(&mut tx, uuid, &[], BundleState::Failed).await?;
+                            note_failure(&mut tx, uuid, &error.message, None).await?;
+                            tx.commit().await?;
+                            return Err(error);
+                        }
+                    }
+                }
+                tx.commit().await?;
+                Ok(true)
+            })
+            .await
     }
 
     /// `staged` → `starting` on a worker that is known and not terminating: assignment, `last_updated` and the `run`
     /// message with this payload, in one transaction.
-    pub async fn assign_run(&self, _run: Uuid, _worker: &WorkerKey, _message: &Value, _now: i64) -> Result<bool> {
-        todo!()
+    pub async fn assign_run(&self, run: Uuid, worker: &WorkerKey, message: &Value, now: i64) -> Result<bool> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let sql = "UPDATE `bundle` SET `state` = ? WHERE `uuid` = ? AND `state` = ? AND `bundle_type` = 'run'";
+                let values = params![BundleState::Starting, run, BundleState::Staged];
+                if tx.run(sql, values).await? != 1 {
+                    return Ok(false);
+                }
+                let sql = format!(
+                    "SELECT `is_terminating` FROM `worker` WHERE `user_id` = ? AND `worker_id` = ?{}",
+                    tx.engine().for_update()
+                );
+                let available = match tx.first(sql, params![&worker.user_id, &worker.worker_id]).await? {
+                    Some(mut row) => !row.flag()?,
+                    None => false,
+                };
+                if !available {
+                    return Ok(false);
+                }
+                release(&mut tx, run).await?;
+                forget_run(&mut tx, run).await?;
+                assign(&mut tx, run, worker).await?;
+                metadata::set(&mut tx, run, "last_updated", now).await?;
+                let kind = "run";
+                queue(
+                    &mut tx,
+                    &NewMessage {
+                        worker,
+                        run: Some(run),
+                        kind,
+                        payload: message,
+                        now,
+                        expires_at: None,
+                    },
+                )
+                .await?;
+                tx.commit().await?;
+                Ok(true)
+            })
+            .await
     }
 
     /// `starting` → `staged`: not delivered, not claimed or stuck. Resets as data-model 6.3.
-    pub async fn unassign_run(&self, _run: Uuid, _now: i64) -> Result<bool> {
-        todo!()
+    pub async fn unassign_run(&self, run: Uuid, _now: i64) -> Result<bool> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let won = unassign(&mut tx, run).await?;
+                tx.commit().await?;
+                Ok(won)
+            })
+            .await
     }
 
     /// `starting` → `preparing`, asked for by the worker. 404 without the bundle, 403 without *all* permission; false
     /// if the run is not assigned to this worker (any more). A repeated call by the same worker gives true again.
-    pub async fn start_run(&self, _start: &StartRun) -> Result<bool> {
-        todo!()
+    pub async fn start_run(&self, start: &StartRun) -> Result<bool> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let bundle = lock_bundle(&mut tx, start.run)
+                    .await?
+                    .ok_or_else(|| not_found(start.run))?;
+                let viewer = Some(start.worker.user_id.as_str());
+                if self
+                    .permissions_in(&mut tx, ObjectKind::Bundle, viewer, &[start.run])
+                    .await?
+                    != [Permission::All]
+                {
+                    return Err(Error::permission("User does not have permission to run bundle."));
+                }
+                if assigned_to(&mut tx, start.run).await?.as_ref() != Some(&start.worker) {
+                    return Ok(false);
+                }
+                if !set_state(&mut tx, start.run, &[BundleState::Starting], BundleState::Preparing).await? {
+                    return Ok(bundle.state == BundleState::Preparing);
+                }
+                note_start(&mut tx, start).await?;
+                tx.commit().await?;
+                Ok(true)
+            })
+            .await
     }
 
     /// `preparing`, `running`, `finalizing` → `worker_offline`, or `staged` if it was on a preemptible worker.
-    pub async fn lose_worker(&self, _run: Uuid, _now: i64) -> Result<bool> {
-        todo!()
+    pub async fn lose_worker(&self, run: Uuid, now: i64) -> Result<bool> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let won = lose(&mut tx, run, now).await?;
+                tx.commit().await?;
+                Ok(won)
+            })
+            .await
     }
 
     /// `finalizing` → `ready`, `failed` or `killed` by the stored failure message and exit code. Gives the new state
     /// if it won.
-    pub async fn finalize_run(&self, _run: Uuid, _now: i64) -> Result<Option<BundleState>> {
-        todo!()
+    pub async fn finalize_run(&self, run: Uuid, now: i64) -> Result<Option<BundleState>> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                if lock_bundle(&mut tx, run)
+                    .await?
+                    .is_none_or(|bundle| bundle.state != BundleState::Finalizing)
+                {
+                    return Ok(None);
+                }
+                let message = metadata::text(&mut tx, run, "failure_message")
+                    .await?
+                    .unwrap_or_default();
+                let exit_code = metadata::number(&mut tx, run, "exitcode").await?;
+                let state = if message.contains("Kill requested") {
+                    BundleState::Killed
+                } else if !message.is_empty() || exit_code != 0.0 {
+                    BundleState::Failed
+                } else {
+                    BundleState::Ready
+                };
+                set_state(&mut tx, run, &[BundleState::Finalizing], state).await?;
+                let mut changes = Metadata::new();
+                changes.set("run_status", "Finished");
+                changes.set("last_updated", now);
+                metadata::replace(&mut tx, run, &changes).await?;
+                release(&mut tx, run).await?;
+                forget_run(&mut tx, run).await?;
+                tx.commit().await?;
+                Ok(Some(state))
+            })
+            .await
     }
 
     /// Kills a bundle that no worker has, or queues `message` (default: a `kill`) for the worker that has it; notes
     /// the action. 400 if the bundle is final.
-    pub async fn kill(&self, _uuid: Uuid, _message: Option<&Value>, _now: i64) -> Result<KillOutcome> {
-        todo!()
+    pub async fn kill(&self, uuid: Uuid, message: Option<&Value>, now: i64) -> Result<KillOutcome> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let bundle = lock_actionable(&mut tx, uuid).await?;
+                if bundle.bundle_type == BundleType::Run {
+                    metadata::append(&mut tx, uuid, "actions", "kill").await?;
+                }
+                let outcome = match assigned_to(&mut tx, uuid).await? {
+                    Some(worker) => {
+                        let standard = json!({"type": "kill", "uuid": uuid});
+                        let payload = message.unwrap_or(&standard);
+                        let kill = NewMessage {
+                            worker: &worker,
+                            run: Some(uuid),
+                            kind: "kill",
+                            payload,
+                            now,
+                            expires_at: None,
+                        };
+                        queue(&mut tx, &kill).await?;
+                        KillOutcome::Sent(worker)
+                    }
+                    None => {
+                        set_state(&mut tx, uuid, &NOT_FINAL, BundleState::Killed).await?;
+                        KillOutcome::Killed
+                    }
+                };
+                tx.commit().await?;
+                Ok(outcome)
+            })
+            .await
     }
 
     /// Queues a `write` for the worker that has the run and notes the action. 400 if final or without a worker.
-    pub async fn write_to_run(&self, _uuid: Uuid, _subpath: &str, _text: &str, _now: i64) -> Result<WorkerKey> {
-        todo!()
+    pub async fn write_to_run(&self, uuid: Uuid, subpath: &str, text: &str, now: i64) -> Result<WorkerKey> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                lock_actionable(&mut tx, uuid).await?;
+                let Some(worker) = assigned_to(&mut tx, uuid).await? else {
+                    return Err(Error::usage(format!(
+                        "Cannot write to bundle {uuid}: it is not running on a worker."
+                    )));
+                };
+                metadata::append(&mut tx, uuid, "actions", &format!("write\t{subpath}\t{text}")).await?;
+                let payload = json!({"type": "write", "uuid": uuid, "subpath": subpath, "string": text});
+                let kind = "write";
+                queue(
+                    &mut tx,
+                    &NewMessage {
+                        worker: &worker,
+                        run: Some(uuid),
+                        kind,
+                        payload: &payload,
+                        now,
+                        expires_at: None,
+                    },
+                )
+                .await?;
+                tx.commit().await?;
+                Ok(worker)
+            })
+            .await
     }
 
     /// An upload has been published: contents row, location (if a store is given), `is_dir`, `storage_type`,
     /// `data_size`, `disk_used`, and the final state if one is given. If the owner is over quota with it, the bundle
-    /// fails (unless `state` is none: then only sizes go back to 0) and the result is the error 400
-    /// `Upload failed: …`; the caller then removes the contents. 403 if the bundle is already final.
+    /// fails, sizes go back to 0, and the result is the error 400 `Upload failed: …`; the caller then removes the
+    /// contents. 403 if the bundle is already final. A run stays assigned to its worker, which still has to hear of it.
     pub async fn finish_upload(
         &self,
-        _contents: &BundleContents,
-        _storage_type: &str,
-        _store: Option<Uuid>,
-        _state: Option<BundleState>,
+        contents: &BundleContents,
+        storage_type: &str,
+        store: Option<Uuid>,
+        state: Option<BundleState>,
         _now: i64,
     ) -> Result<()> {
-        todo!()
+        if let Some(state) = state.filter(|state| !state.is_final()) {
+            return Err(Error::usage(format!(
+                "state_on_success must be a final state (ready, failed or killed), was {state}"
+            )));
+        }
+        let uuid = contents.bundle_uuid;
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let bundle = lock_bundle(&mut tx, uuid).await?.ok_or_else(|| not_found(uuid))?;
+                if bundle.state.is_final() {
+                    return Err(Error::permission(
+                        "Contents cannot be modified, bundle already finalized.",
+                    ));
+                }
+                if let Err(error) = publish(&mut tx, contents, Some(storage_type), store).await? {
+                    let error = error.context("Upload failed");
+                    set_state(&mut tx, uuid, &NOT_FINAL, BundleState::Failed).await?;
+                    note_failure(&mut tx, uuid, &error.message, None).await?;
+                    tx.commit().await?;
+                    return Err(error);
+                }
+                if let Some(state) = state {
+                    set_state(&mut tx, uuid, &NOT_FINAL, state).await?;
+                }
+                tx.commit().await
+            })
+            .await
     }
 
-    /// An upload failed: message, traceback, size 0, contents rows forgotten; the state becomes `failed` if
-    /// `finalize`. False if the bundle is already final.
+    /// An upload failed: message (`Upload failed: <reason>`), traceback, size 0, contents rows forgotten; the state
+    /// becomes `failed` if `finalize`. False if the bundle is already final.
     pub async fn fail_upload(
         &self,
-        _uuid: Uuid,
-        _reason: &str,
-        _traceback: Option<&str>,
-        _finalize: bool,
+        uuid: Uuid,
+        reason: &str,
+        traceback: Option<&str>,
+        finalize: bool,
         _now: i64,
     ) -> Result<bool> {
-        todo!()
+        let reason = reason.strip_prefix("Upload failed: ").unwrap_or(reason);
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let bundle = lock_bundle(&mut tx, uuid).await?.ok_or_else(|| not_found(uuid))?;
+                if bundle.state.is_final() {
+                    return Ok(false);
+                }
+                if finalize {
+                    set_state(&mut tx, uuid, &NOT_FINAL, BundleState::Failed).await?;
+                }
+                note_failure(&mut tx, uuid, &format!("Upload failed: {reason}"), traceback).await?;
+                forget_contents(&mut tx, uuid).await?;
+                tx.commit().await?;
+                Ok(true)
+            })
+            .await
     }
 
-    /// Any non-final state → a final one, reported by a client that has stored the contents itself.
+    /// Any non-final state → a final one, reported by a client that has stored the contents itself. 400 unless `state`
+    /// is final. Takes a run from its worker.
     pub async fn report_final_state(
         &self,
-        _uuid: Uuid,
-        _state: BundleState,
-        _message: Option<&str>,
-        _now: i64,
+        uuid: Uuid,
+        state: BundleState,
+        message: Option<&str>,
+        now: i64,
     ) -> Result<bool> {
-        todo!()
+        if !state.is_final() {
+            return Err(Error::usage(format!(
+                "state must be a final state (ready, failed or killed), was {state}"
+            )));
+        }
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                if !set_state(&mut tx, uuid, &NOT_FINAL, state).await? {
+                    return Ok(false);
+                }
+                if let Some(message) = message {
+                    note_failure(&mut tx, uuid, message, None).await?;
+                }
+                take_from_worker(&mut tx, uuid, now).await?;
+                tx.commit().await?;
+                Ok(true)
+            })
+            .await
     }
 
     /// Fails bundles without news since `before` (Unix seconds) in any non-final state. Gives those that it failed.
-    pub async fn fail_stuck_bundles(&self, _before: i64, _now: i64) -> Result<Vec<Uuid>> {
-        todo!()
+    pub async fn fail_stuck_bundles(&self, before: i64, now: i64) -> Result<Vec<Uuid>> {
+        let time = self.db.engine().integer("`m`.`metadata_value`");
+        let newer = "SELECT 1 FROM `bundle_metadata` `m` WHERE `m`.`bundle_uuid` = `b`.`uuid` \
+            AND `m`.`metadata_key` IN ('last_updated', 'created')";
+        // News are the later of creation and last update; a bundle with neither is too old to know them.
+        let sql = format!(
+            "SELECT `b`.`uuid`, `b`.`state` FROM `bundle` `b` WHERE `b`.`state` IN {{in}} \
+             AND EXISTS ({newer}) AND NOT EXISTS ({newer} AND {time} > ?) ORDER BY `b`.`id`"
+        );
+        let rows = self
+            .db
+            .read()
+            .await?
+            .all_in(&sql, &[], &NOT_FINAL, &params![before])
+            .await?;
+        let days = (now - before) / 86_400;
+        let mut failed = Vec::new();
+        for mut row in rows {
+            let (uuid, state) = (row.uuid()?, row.state()?);
+            let message = format!("Bundle has been stuck in {state} state for more than {days} days.");
+            if self.fail(uuid, &[state], &message, None, now).await? {
+                failed.push(uuid);
+            }
+        }
+        Ok(failed)
     }
+}
+
+/// The conditional update: from one of these states (none listed: whatever it is, the row is locked) to another.
+pub(crate) async fn set_state(tx: &mut Tx, uuid: Uuid, from: &[BundleState], to: BundleState) -> Result<bool> {
+    if from.is_empty() {
+        let sql = "UPDATE `bundle` SET `state` = ? WHERE `uuid` = ?";
+        return Ok(tx.run(sql, params![to, uuid]).await? == 1);
+    }
+    let sql = "UPDATE `bundle` SET `state` = ? WHERE `uuid` = ? AND `state` IN {in}";
+    Ok(tx.run_in(sql, &params![to, uuid], from, &[]).await? == 1)
+}
+
+/// `starting` → `staged`, within a transaction.
+pub(crate) async fn unassign(tx: &mut Tx, run: Uuid) -> Result<bool> {
+    if !set_state(tx, run, &[BundleState::Starting], BundleState::Staged).await? {
+        return Ok(false);
+    }
+    release(tx, run).await?;
+    forget_run(tx, run).await?;
+    reset(tx, run).await?;
+    Ok(true)
+}
+
+/// See [`Model::lose_worker`].
+pub(crate) async fn lose(tx: &mut Tx, run: Uuid, now: i64) -> Result<bool> {
+    let from = [BundleState::Preparing, BundleState::Running, BundleState::Finalizing];
+    let preemptible = metadata::text(tx, run, "on_preemptible_worker").await?.as_deref() == Some("True");
+    let to = if preemptible {
+        BundleState::Staged
+    } else {
+        BundleState::WorkerOffline
+    };
+    if !set_state(tx, run, &from, to).await? {
+        return Ok(false);
+    }
+    metadata::set(tx, run, "last_updated", now).await?;
+    release(tx, run).await?;
+    forget_run(tx, run).await?;
+    Ok(true)
+}
+
+/// Deletes what an attempt left behind, gives its disk space back, and sets the status of a staged bundle
+/// (data-model 6.3). The workers that had it are remembered.
+pub(crate) async fn reset(tx: &mut Tx, run: Uuid) -> Result<()> {
+    set_size(tx, run, None).await?;
+    let keys: Vec<&str> = domain::metadata::reset_keys()
+        .filter(|key| *key != "remote_history")
+        .collect();
+    metadata::remove(tx, run, &keys).await?;
+    metadata::set(tx, run, "staged_status", STAGED_STATUS).await
+}
+
+/// What is known once a worker has begun a run.
+async fn note_start(tx: &mut Tx, start: &StartRun) -> Result<()> {
+    let sql = "SELECT `preemptible` FROM `worker` WHERE `user_id` = ? AND `worker_id` = ?";
+    let preemptible = tx
+        .count(sql, params![&start.worker.user_id, &start.worker.worker_id])
+        .await?
+        != 0;
+    let mut changes = Metadata::new();
+    changes.set(
+        "run_status",
+        "Preparing: fetching the dependencies and the Docker image.",
+    );
+    changes.set("started", start.start_time);
+    changes.set("last_updated", start.start_time);
+    changes.set("remote", start.hostname.as_str());
+    changes.set("on_preemptible_worker", preemptible);
+    metadata::replace(tx, start.run, &changes).await?;
+    metadata::append(tx, start.run, "remote_history", &start.hostname).await
+}
+
+async fn note_failure(tx: &mut Tx, uuid: Uuid, message: &str, traceback: Option<&str>) -> Result<()> {
+    let mut changes = Metadata::new();
+    changes.set("failure_message", message);
+    if let Some(traceback) = traceback {
+        changes.set("error_traceback", traceback);
+    }
+    metadata::replace(tx, uuid, &changes).await
+}
+
+/// Ends the assignment of a bundle that is over, and tells the worker.
+async fn take_from_worker(tx: &mut Tx, uuid: Uuid, now: i64) -> Result<()> {
+    let Some(worker) = assigned_to(tx, uuid).await? else {
+        return Ok(());
+    };
+    release(tx, uuid).await?;
+    forget_run(tx, uuid).await?;
+    let payload = json!({"type": "kill", "uuid": uuid});
+    let kill = NewMessage {
+        worker: &worker,
+        run: Some(uuid),
+        kind: "kill",
+        payload: &payload,
+        now,
+        expires_at: None,
+    };
+    queue(tx, &kill).await.map(drop)
+}
+
+/// The bundle, if actions still make sense; 400 if it is final.
+async fn lock_actionable(tx: &mut Tx, uuid: Uuid) -> Result<LockedBundle> {
+    let bundle = lock_bundle(tx, uuid).await?.ok_or_else(|| not_found(uuid))?;
+    if bundle.state.is_final() {
+        return Err(Error::usage(
+            "Cannot execute this action on a bundle that is in one of the final states: ready, failed, killed. Kill works \
+             in these states: created uploading staged making starting running preparing finalizing.",
+        ));
+    }
+    Ok(bundle)
+}
+
+/// Records published contents. The inner error says that the owner is over quota with them; sizes are then back at 0.
+async fn publish(
+    tx: &mut Tx,
+    published: &BundleContents,
+    storage_type: Option<&str>,
+    store: Option<Uuid>,
+) -> Result<Result<()>> {
+    let uuid = published.bundle_uuid;
+    contents::store(tx, published).await?;
+    if let Some(store) = store {
+        stores::add_location(tx, uuid, store).await?;
+        tx.run(
+            "UPDATE `bundle` SET `is_dir` = ? WHERE `uuid` = ?",
+            params![published.is_dir, uuid],
+        )
+        .await?;
+    } else {
+        let sql = "UPDATE `bundle` SET `is_dir` = ?, `storage_type` = ? WHERE `uuid` = ?";
+        tx.run(sql, params![published.is_dir, storage_type.unwrap_or("disk"), uuid])
+            .await?;
+    }
+    set_size(tx, uuid, Some(published.stored_bytes)).await?;
+    let owner = lock_bundle(tx, uuid).await?.and_then(|bundle| bundle.owner_id);
+    let Some(owner) = owner else { return Ok(Ok(())) };
+    let quota = quota(tx, &owner).await?;
+    if published.stored_bytes == 0 || quota.disk_used <= quota.disk_quota {
+        return Ok(Ok(()));
+    }
+    let left = quota.disk_left() as i64 + published.stored_bytes;
+    forget_contents(tx, uuid).await?;
+    Ok(Err(Error::usage(format!(
+        "user disk quota exceeded: the bundle has {} bytes, but only {left} are left of the quota.",
+        published.stored_bytes
+    ))))
+}
+
+/// There are no contents (any more).
+async fn forget_contents(tx: &mut Tx, uuid: Uuid) -> Result<()> {
+    tx.run("DELETE FROM `bundle_contents` WHERE `bundle_uuid` = ?", params![uuid])
+        .await?;
+    set_size(tx, uuid, Some(0)).await
 }
