@@ -27,8 +27,7 @@ impl Manager {
         let number = self.sweeps;
         self.sweeps += 1;
         self.expect_no_events();
-        logged("remove dead workers", self.remove_dead_workers().await);
-        logged("remove leaving workers", self.remove_leaving_workers().await);
+        logged("remove workers", self.remove_workers().await);
         logged("repair active runs", self.repair_active_runs().await);
         logged("redeliver", self.redeliver().await);
         logged("recover makes", self.recover_makes().await);
@@ -55,29 +54,20 @@ impl Manager {
         }
     }
 
-    async fn remove_dead_workers(&mut self) -> Result<()> {
-        // Reading first keeps an idle instance from writing.
-        let silent_since = self.silent_since();
-        let any = self
-            .model
-            .workers()
-            .await?
-            .iter()
-            .any(|worker| worker.checkin_time.unix() < silent_since);
-        if any {
+    /// Removes dead workers, and workers that said goodbye. Reading first keeps an idle instance from writing.
+    async fn remove_workers(&mut self) -> Result<()> {
+        let (silent_since, leaving_since) = (self.silent_since(), now() - LEAVING);
+        let workers = self.model.workers().await?;
+        if workers.iter().any(|worker| worker.checkin_time.unix() < silent_since) {
             for (worker, lost) in self.model.remove_silent_workers(silent_since, now()).await? {
                 tracing::warn!(worker = %worker.worker_id, owner = %worker.user_id, runs = lost.len(), "worker is dead");
                 self.worker_is_gone(worker, lost).await?;
             }
         }
-        Ok(())
-    }
-
-    async fn remove_leaving_workers(&mut self) -> Result<()> {
-        let silent_since = now() - LEAVING;
-        let workers = self.model.workers().await?.into_iter();
-        let leaving = workers.filter(|worker| worker.is_terminating && worker.run_uuids.is_empty());
-        for worker in leaving.filter(|worker| worker.checkin_time.unix() < silent_since) {
+        let leaving = workers
+            .into_iter()
+            .filter(|worker| worker.is_terminating && worker.run_uuids.is_empty());
+        for worker in leaving.filter(|worker| worker.checkin_time.unix() < leaving_since) {
             let lost = self.model.remove_worker(&worker.key, now()).await?;
             self.worker_is_gone(worker.key, lost).await?;
         }
