@@ -118,6 +118,9 @@ async fn a_kill_ends_the_run_and_keeps_its_output(#[values("process", "docker")]
     let _worker = setting.worker();
     let uuid = setting.run("echo here; sleep 1000", &json!({}));
     setting.server.reported(&uuid, "running").await;
+    let stdout = setting.work().join("runs").join(&uuid).join("stdout");
+    let printed = || std::fs::metadata(&stdout).is_ok_and(|found| found.len() > 0);
+    setting.server.wait("the command has begun", |_| printed().then_some(())).await;
     let asked = Instant::now();
     setting.server.send(json!({"type": "kill", "uuid": uuid}));
     let (report, files) = setting.server.result(&uuid).await;

@@ -114,7 +114,7 @@ fn body(job: &Job, networks: &Networks, nvidia: bool) -> Result<ContainerCreateB
     let wants_gpus = !job.gpus.is_empty();
     let host = HostConfig {
         mounts: Some(mounts),
-        network_mode: Some(networks.primary(job.network).to_owned()),
+        network_mode: Some(networks.primary(job.network)),
         memory: Some(integer(job.memory)),
         // Without this a limit of N would allow N of swap as well.
         memory_swap: Some(integer(job.memory)),
