@@ -1,4 +1,4 @@
-//! The worksheet language: source text to items and back, items to blocks, and the text that `cl print` shows.
+//! The worksheet language: source text to items and back, and items to blocks.
 //!
 //! Invariant: contents of bundles and results of searches come in through [`Reader`] only; nothing here does I/O.
 #![forbid(unsafe_code)]
@@ -9,7 +9,6 @@ mod genpath;
 mod interpret;
 mod page;
 mod post;
-pub mod print;
 mod reader;
 mod resolve;
 mod schema;

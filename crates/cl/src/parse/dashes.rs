@@ -11,7 +11,7 @@ pub fn join_after_dashes(mut tokens: Vec<String>) -> Vec<String> {
 }
 
 /// Quotes one token for a POSIX shell exactly as Python's `shlex.quote` does.
-pub fn quote(token: &str) -> String {
+fn quote(token: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if !token.is_empty() && token.chars().all(plain) {
         token.to_owned()

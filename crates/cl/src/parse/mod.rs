@@ -9,7 +9,7 @@ mod matching;
 mod parsed;
 mod usage;
 
-pub use dashes::{join_after_dashes, quote};
+pub use dashes::join_after_dashes;
 pub use definition::{Argument, Arity, Kind};
 pub use matching::{Outcome, ParseError, parse};
 pub use parsed::Parsed;

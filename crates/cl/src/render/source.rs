@@ -1,12 +1,11 @@
 //! Worksheet items as source lines (`print -r`, the editor of `wedit`).
 
-use std::fmt::Write as _;
-
 use client::Object;
+use domain::worksheet::Item;
 use serde_json::Value;
+use worksheet::source::{describe_bundle, emit_item};
 
-use super::fields::{bundle_name, dependencies, field, text};
-use crate::parse::quote;
+use super::fields::{field, text};
 
 /// One line per item; an item with line breaks in it gives them as they are.
 pub fn lines(items: &[&Object]) -> Vec<String> {
@@ -26,45 +25,14 @@ fn line(item: &Object) -> String {
             let uuid = text(sheet.get("uuid")).unwrap_or_else(|| field(sheet, "id"));
             format!("[worksheet {}]{{{{{uuid}}}}}", field(sheet, "name"))
         }
-        "directive" => directive_line(field(item, "value")),
+        "directive" => emit_item(&Item::directive(field(item, "value")), ""),
         _ => field(item, "value").to_owned(),
     }
 }
 
 fn bundle_line(bundle: &Object) -> String {
     let uuid = text(bundle.get("uuid")).unwrap_or_else(|| field(bundle, "id"));
-    if !bundle.contains_key("metadata") {
-        return format!("[]{{{uuid}}}");
-    }
-    let mut description = format!("{} {}", field(bundle, "bundle_type"), bundle_name(bundle));
-    let dependencies = dependencies(bundle);
-    if !dependencies.is_empty() {
-        let _ = write!(description, " -- {dependencies}");
-    }
-    if let Some(command) = text(bundle.get("command")).filter(|command| !command.is_empty()) {
-        let _ = write!(description, " : {}", command.replace('\n', " "));
-    }
-    format!("[{description}]{{{uuid}}}")
-}
-
-fn directive_line(value: &str) -> String {
-    // A value that does not read as tokens (unbalanced quotes) is shown as it is.
-    let Some(tokens) = shlex::split(value) else {
-        return format!("% {value}");
-    };
-    match tokens.split_first() {
-        None => "%".to_owned(),
-        Some((first, rest)) if first == "%" => format!("//{}", rest.join(" ")),
-        Some(_) => {
-            let quoted: Vec<String> = tokens.iter().map(|token| quote(token)).collect();
-            let text = quoted.join(" ");
-            if text.starts_with('%') {
-                format!("%{text}")
-            } else {
-                format!("% {text}")
-            }
-        }
-    }
+    format!("[{}]{{{uuid}}}", describe_bundle(bundle))
 }
 
 #[cfg(test)]
