@@ -62,7 +62,15 @@ impl Scene {
     async fn prepare(engine: Engine) -> Self {
         let database = engine.fresh();
         let home = tempfile::tempdir().unwrap();
-        let model = Model::connect(database.url(), &ModelOptions::default()).await.unwrap();
+        let model = Model::connect(
+            database.url(),
+            &ModelOptions {
+                password_iterations: 1,
+                ..ModelOptions::default()
+            },
+        )
+        .await
+        .unwrap();
         let options = StorageOptions {
             min_free_bytes: 0,
             min_free_percent: 0,
