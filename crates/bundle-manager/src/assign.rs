@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use domain::run::{RunResources, UNLIMITED_RUNS, WorkerMessage};
+use domain::run::{RunResources, WorkerMessage};
 use domain::{BundleState, Permission, Result, UserId, Uuid};
 use hub::Event;
-use model::{BundleRecord, ObjectKind, WorkerKey};
+use model::{BundleRecord, ObjectKind};
 
 use crate::manager::{Manager, logged, now};
 use crate::message::{add_locations, run_message};
@@ -115,20 +115,7 @@ impl Manager {
         self.nudges.begin(&worker.key, Instant::now());
         self.held.note(&record);
         self.queue.remove(&uuid);
-        if worker.runs_left < UNLIMITED_RUNS {
-            self.count_down(&worker.key).await?;
-        }
         Ok(Outcome::Settled)
-    }
-
-    /// A limited worker takes one run less, until its next check-in says how many itself.
-    async fn count_down(&self, key: &WorkerKey) -> Result<()> {
-        if let Some(worker) = self.model.worker(key).await? {
-            self.model
-                .set_exit_after_num_runs(key, (worker.exit_after_num_runs - 1).max(0))
-                .await?;
-        }
-        Ok(())
     }
 
     /// Whether the worker's owner may run this bundle and read all of its parents. The bundle's own owner and root may.

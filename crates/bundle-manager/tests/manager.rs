@@ -9,12 +9,12 @@ use bundle_manager::Config;
 use bytes::Bytes;
 use domain::run::CheckInRequest;
 use domain::user::Quota;
-use domain::{BundleState, BundleType, Dependency, Metadata, Uuid};
+use domain::{BundleState, BundleType, Dependency, Metadata, Permission, Uuid};
 use futures::stream;
 use hub::{Event, Hub, LocalHub};
 use model::{
-    BundleContents, CreateBundles, Model, ModelOptions, NewBundle, NewItemPlace, NewUser, QueuedMessage, StartRun,
-    WorkerKey,
+    BundleContents, CreateBundles, Model, ModelOptions, NewBundle, NewItemPlace, NewUser, ObjectKind, QueuedMessage,
+    StartRun, WorkerKey,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -245,6 +245,14 @@ impl Scene {
             .to_owned()
     }
 
+    /// Waits until `staged_status` contains this.
+    async fn status(&self, uuid: Uuid, part: &str) {
+        wait_for(part, DEADLINE, async || {
+            self.text(uuid, "staged_status").await.contains(part).then_some(())
+        })
+        .await;
+    }
+
     async fn until(&self, uuid: Uuid, state: BundleState) {
         let what = format!("{uuid} to become {state}");
         wait_for(&what, DEADLINE, async || {
@@ -364,7 +372,7 @@ async fn children_follow_their_parents_by_events_alone(#[values(Engine::Sqlite, 
     scene.upload(parent, "hello").await;
     scene.until(make, BundleState::Ready).await;
     scene.until(run, BundleState::Staged).await;
-    assert!(scene.text(run, "staged_status").await.starts_with("No worker can meet"));
+    scene.status(run, "No worker can meet").await;
     scene.check_in(&scene.user, "mine", json!({})).await;
     scene.until(run, BundleState::Starting).await;
 
@@ -516,6 +524,60 @@ async fn a_queue_drains_as_workers_become_free(#[values(Engine::Sqlite, Engine::
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_with_a_limited_number_of_runs_gets_no_more(
+    #[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine,
+) {
+    let scene = Scene::start(engine, events_only()).await;
+    let worker = scene
+        .check_in(&scene.user, "w", json!({"exit_after_num_runs": 2}))
+        .await;
+    let runs = [scene.run(&[]).await, scene.run(&[]).await, scene.run(&[]).await];
+    scene.until(runs[0], BundleState::Starting).await;
+    scene.until(runs[1], BundleState::Starting).await;
+    scene.status(runs[2], "no runs left").await;
+    assert_eq!(
+        scene.model.worker(&worker).await.unwrap().unwrap().exit_after_num_runs,
+        0
+    );
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_a_group_gets_only_what_its_owner_may_run(
+    #[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine,
+) {
+    let scene = Scene::start(engine, events_only()).await;
+    let other = NewUser {
+        user_name: "bob".into(),
+        email: "bob@example.org".into(),
+        password: "correct horse".into(),
+        ..NewUser::default()
+    };
+    let bob = scene.model.create_user(other, now()).await.unwrap().user_id.to_string();
+    let group = scene.model.create_group("lab", &bob).await.unwrap().group;
+    scene
+        .model
+        .add_group_members(&group, &[&scene.user], false)
+        .await
+        .unwrap();
+    let worker = scene.check_in(&bob, "w", json!({"group_name": "lab"})).await;
+    let (secret, shared) = (scene.run(&[]).await, scene.run(&[]).await);
+    for run in [secret, shared] {
+        scene.until(run, BundleState::Staged).await;
+    }
+    scene
+        .model
+        .set_permission(ObjectKind::Bundle, shared, group.uuid, Permission::All)
+        .await
+        .unwrap();
+    scene.hub.publish(Event::PolicyChanged);
+    scene.until(shared, BundleState::Starting).await;
+    assert_eq!(scene.state(secret).await, BundleState::Staged);
+    assert_eq!(scene.model.worker(&worker).await.unwrap().unwrap().run_uuids, [shared]);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_run_is_never_started(#[values(Engine::Sqlite, Engine::Mariadb)] engine: Engine) {
     let scene = Scene::start(engine, events_only()).await;
     let run = scene.run(&[]).await;
@@ -611,14 +673,7 @@ async fn impossible_requests_fail_and_busy_ones_say_what_is_missing(
             .starts_with("Requested more memory (8g)")
     );
     scene.until(big, BundleState::Staged).await;
-    let status = wait_for("a status", DEADLINE, async || {
-        Some(scene.text(big, "staged_status").await).filter(|text| text.starts_with("No worker can meet"))
-    })
-    .await;
-    assert!(
-        status.ends_with(" Available resources: [4 CPUs (16 requested)]"),
-        "{status}"
-    );
+    scene.status(big, " Available resources: [4 CPUs (16 requested)]").await;
     let small = scene.run(&[]).await;
     scene.until(small, BundleState::Starting).await;
 }

@@ -149,8 +149,8 @@ impl Model {
             .await
     }
 
-    /// `staged` → `starting` on a worker that is known and not terminating: assignment, `last_updated` and the `run`
-    /// message with this payload, in one transaction.
+    /// `staged` → `starting` on a worker that is known, not terminating and takes more runs: assignment, `last_updated`,
+    /// the worker's remaining number of runs and the `run` message with this payload, in one transaction.
     pub async fn assign_run(&self, run: Uuid, worker: &WorkerKey, message: &Value, now: i64) -> Result<bool> {
         self.db
             .retrying(|| async {
@@ -161,15 +161,24 @@ impl Model {
                     return Ok(false);
                 }
                 let sql = format!(
-                    "SELECT `is_terminating` FROM `worker` WHERE `user_id` = ? AND `worker_id` = ?{}",
+                    "SELECT `is_terminating`, `exit_after_num_runs` FROM `worker` WHERE `user_id` = ? AND `worker_id` = ?{}",
                     tx.engine().for_update()
                 );
-                let available = match tx.first(sql, params![&worker.user_id, &worker.worker_id]).await? {
-                    Some(mut row) => !row.flag()?,
-                    None => false,
+                let runs_left = match tx.first(sql, params![&worker.user_id, &worker.worker_id]).await? {
+                    Some(mut row) => {
+                        let is_terminating = row.flag()?;
+                        let runs_left = row.int()?;
+                        if is_terminating { 0 } else { runs_left }
+                    }
+                    None => 0,
                 };
-                if !available {
+                if runs_left == 0 {
                     return Ok(false);
+                }
+                if (1..domain::run::UNLIMITED_RUNS).contains(&runs_left) {
+                    let sql =
+                        "UPDATE `worker` SET `exit_after_num_runs` = ? WHERE `user_id` = ? AND `worker_id` = ?";
+                    tx.run(sql, params![runs_left - 1, &worker.user_id, &worker.worker_id]).await?;
                 }
                 release(&mut tx, run).await?;
                 forget_run(&mut tx, run).await?;
