@@ -1,9 +1,8 @@
-//! Documents of the REST API: what server, client, command line and worker must agree on (REST sections 4, 5 and 7).
+//! Documents of the REST API: what server, client, command line and worker must agree on (REST sections 4 and 5).
 #![forbid(unsafe_code)]
 
 pub mod bundles;
 pub mod document;
-pub mod oauth;
 pub mod object;
 pub mod people;
 pub mod worksheets;
@@ -16,9 +15,6 @@ pub const VERSION: &str = "1.7.3";
 
 /// Largest JSON body that a server reads, in bytes.
 pub const MAX_JSON_BODY: usize = 8 << 20;
-
-/// The header that marks requests of the command line and of scripts; errors are then plain text.
-pub const AJAX_HEADER: (&str, &str) = ("X-Requested-With", "XMLHttpRequest");
 
 /// Names of the resource types.
 pub mod kind {

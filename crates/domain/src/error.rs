@@ -54,18 +54,6 @@ impl ErrorKind {
             _ => Self::Internal,
         }
     }
-
-    /// The class name that the command line prints before the message. Conflicts and oversized bodies are usage
-    /// errors there, as in the Python client.
-    pub const fn class_name(self) -> &'static str {
-        match self {
-            Self::Usage | Self::Conflict | Self::TooLarge => "UsageError",
-            Self::Authentication => "AuthorizationError",
-            Self::Permission => "PermissionError",
-            Self::NotFound => "NotFoundError",
-            Self::Unavailable | Self::Internal => "Exception",
-        }
-    }
 }
 
 /// An error with a message that a user can act on.

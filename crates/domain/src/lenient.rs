@@ -17,11 +17,6 @@ pub fn float<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error
     Ok(number(deserializer)?.map_or(0.0, Number::float))
 }
 
-/// A float or null; integers are accepted.
-pub fn optional_float<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    Ok(number(deserializer)?.map(Number::float))
-}
-
 /// A bool that may come as a number or null (false), as Python's `bool()` reads it.
 pub fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(number(deserializer)?.is_some_and(|n| n.float() != 0.0))

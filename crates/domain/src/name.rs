@@ -3,9 +3,6 @@
 use crate::error::{Error, Result};
 use crate::state::BundleType;
 
-/// The regular expression of a name, as it is shown in error messages.
-pub const NAME_REGEX: &str = r"^[a-zA-Z_][a-zA-Z0-9_\.\-]*$";
-
 /// Longest default name before its middle is cut out.
 const MAX_DEFAULT_NAME: usize = 32;
 

@@ -37,11 +37,6 @@ impl BundleType {
             Self::Private => "private",
         }
     }
-
-    /// Whether bundles of this type get their contents from a client.
-    pub const fn is_uploaded(self) -> bool {
-        matches!(self, Self::Dataset | Self::Program)
-    }
 }
 
 /// Where a bundle is in its life.
@@ -91,9 +86,6 @@ impl BundleState {
         Self::WorkerOffline,
     ];
 
-    /// The states that a bundle never leaves.
-    pub const FINAL: [Self; 3] = [Self::Ready, Self::Failed, Self::Killed];
-
     /// The name on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -128,11 +120,6 @@ impl BundleState {
     /// Whether locked metadata (resource requests) may still be edited.
     pub const fn allows_locked_edits(self) -> bool {
         matches!(self, Self::Created | Self::Staged)
-    }
-
-    /// Whether a worker holds it, so that reads of its contents go to that worker.
-    pub const fn is_on_worker(self) -> bool {
-        matches!(self, Self::Preparing | Self::Running | Self::Finalizing)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Field, FieldKind, Metadata, any_field, fields, is_truthy};
+use super::{Field, FieldKind, Metadata, fields, is_truthy};
 use crate::error::{Error, Result};
 use crate::literal;
 use crate::state::BundleType;
@@ -98,11 +98,6 @@ pub fn check_ascii(key: &str, value: &Value) -> Result<()> {
         Some(text) => Err(Error::usage(format!("Metadata cannot contain unicode: {key} = {text}"))),
         None => Ok(()),
     }
-}
-
-/// Whether a key is a field of any bundle type.
-pub fn is_known_key(key: &str) -> bool {
-    any_field(key).is_some()
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
-//! The check-in: what a worker reports, and how the answer is read (worker section 6, REST section 16.1).
+//! The check-in: what a worker reports (worker section 6, REST section 16.1).
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::message::WorkerMessage;
-use crate::error::{Error, Result};
 use crate::id::Uuid;
 use crate::lenient;
 use crate::state::BundleState;
@@ -219,23 +217,6 @@ pub struct StartBundle {
     pub start_time: i64,
 }
 
-/// Reads the answer to a check-in: an array, a single message, `null` or nothing. Nulls are skipped.
-pub fn parse_messages(body: &[u8]) -> Result<Vec<WorkerMessage>> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Vec::new());
-    }
-    let values = match serde_json::from_slice(body)? {
-        Value::Null => Vec::new(),
-        Value::Array(values) => values,
-        single => vec![single],
-    };
-    values
-        .into_iter()
-        .filter(|value| !value.is_null())
-        .map(|value| serde_json::from_value(value).map_err(|e| Error::usage(format!("Malformed worker message: {e}"))))
-        .collect()
-}
-
 const fn unlimited_runs() -> i64 {
     UNLIMITED_RUNS
 }
@@ -317,21 +298,5 @@ mod tests {
         assert_eq!((request.cpus, request.runs.len(), request.reports().count()), (2, 3, 1));
         let report = request.reports().next().unwrap();
         assert_eq!((report.exitcode, report.disk_utilization), (Some(1), 0));
-    }
-
-    #[test]
-    fn answers_come_in_every_shape() {
-        let kill = json!({"type": "kill", "uuid": UUID});
-        for (body, count) in [
-            (String::new(), 0),
-            ("null".into(), 0),
-            ("[null]".into(), 0),
-            (kill.to_string(), 1),
-            (json!([kill, null, {"type": "from_the_future"}]).to_string(), 2),
-        ] {
-            assert_eq!(parse_messages(body.as_bytes()).unwrap().len(), count, "{body}");
-        }
-        assert!(parse_messages(b"{").is_err());
-        assert!(parse_messages(b"[{\"type\": \"kill\"}]").is_err());
     }
 }

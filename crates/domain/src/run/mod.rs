@@ -8,7 +8,6 @@ mod worker_info;
 
 pub use checkin::{
     CheckInRequest, DependencyKey, ProfileStats, RunEntry, RunReport, StageProfile, StartBundle, UNLIMITED_RUNS,
-    parse_messages,
 };
 pub use message::{ReadArgs, Reply, RunBundle, RunDependency, RunMessage, WorkerMessage};
 pub use resources::{DEFAULT_MEMORY, RunResources, strip_tag};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use api::worksheets::ItemAttributes;
 use api::{Document, Resource, kind};
 use axum::extract::State;
 use axum::response::Response;
@@ -88,7 +89,8 @@ pub async fn visible_groups(
 
 fn present_item(worksheet: Uuid, placed: &PlacedItem) -> Resource {
     let item = &placed.item;
-    let attributes = json!({"type": item.item_type.as_str(), "value": item.value, "sort_key": placed.sort_key});
+    let attributes =
+        ItemAttributes { item_type: item.item_type, value: item.value.clone(), sort_key: Some(placed.sort_key) };
     Resource::new(kind::WORKSHEET_ITEMS, placed.id.to_string(), attributes)
         .to_one("worksheet", kind::WORKSHEETS, Some(worksheet.as_str()))
         .to_one("bundle", kind::BUNDLES, item.bundle_uuid.as_ref().map(Uuid::as_str))
