@@ -39,14 +39,6 @@ impl Engine {
         }
     }
 
-    /// The number at the start of a text, 0 if there is none.
-    pub(crate) fn number(self, text: &str) -> String {
-        match self {
-            Self::Sqlite => format!("CAST({text} AS REAL)"),
-            Self::MySql => format!("({text} + 0.0e0)"),
-        }
-    }
-
     /// A whole number made of a text.
     pub(crate) fn integer(self, text: &str) -> String {
         match self {

@@ -31,15 +31,8 @@ pub(crate) enum Engine {
 /// Pools of one database.
 #[derive(Clone)]
 pub(crate) enum Db {
-    Sqlite {
-        write: SqlitePool,
-        read: SqlitePool,
-        file: Option<std::path::PathBuf>,
-    },
-    MySql {
-        write: MySqlPool,
-        read: MySqlPool,
-    },
+    Sqlite { write: SqlitePool, read: SqlitePool },
+    MySql { write: MySqlPool, read: MySqlPool },
 }
 
 /// How often a transaction that met a deadlock is tried.
@@ -77,7 +70,6 @@ impl Db {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false);
-        let file = (!in_memory).then(|| options.get_filename().to_owned());
         let write = writer
             .connect_with(options.clone())
             .await
@@ -92,7 +84,7 @@ impl Db {
                 .test_before_acquire(false)
                 .connect_lazy_with(options)
         };
-        Ok(Self::Sqlite { write, read, file })
+        Ok(Self::Sqlite { write, read })
     }
 
     async fn connect_mysql(url: &str, max_connections: u32) -> Result<Self> {
@@ -179,7 +171,7 @@ impl Db {
 
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite { write, read, .. } => {
+            Self::Sqlite { write, read } => {
                 read.close().await;
                 write.close().await;
             }

@@ -1,0 +1,17 @@
+//! The model against both databases: every test runs on SQLite and on MariaDB.
+
+#[macro_use]
+mod fixture;
+
+mod accounts;
+mod adoption;
+mod bundles;
+mod invariants;
+mod permissions;
+mod resolution;
+mod runs;
+mod schema;
+mod search;
+mod stores;
+mod workers;
+mod worksheets;
