@@ -1,16 +1,15 @@
 //! Items to blocks: a pure function (language section 9). Any list of items gives a result; a faulty item becomes an
 //! error block and never takes others with it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::block::{Block, Cell, FileCell};
+use crate::display::{Display, Fault, FileDisplay, max_lines, property};
 use crate::genpath::{self, BundleInfo, INVALID, OwnerNames};
+use crate::layout::Layout;
 use crate::post;
 use crate::schema::{SchemaField, Schemas};
 use crate::tokens::serialise;
-
-/// Lines of a file that are shown when the directive does not say.
-const DEFAULT_MAX_LINES: usize = 10;
 
 /// One item with everything known about it. After the expansion of searches there may be more of these than items.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,48 +43,6 @@ impl Content {
     }
 }
 
-/// Blocks, and which item is shown where.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Layout {
-    pub blocks: Vec<Block>,
-    /// Per line the block and row it made itself.
-    direct: Vec<Option<(usize, usize)>>,
-}
-
-impl Layout {
-    /// Per line `[block, row]`; lines without own block point where the next one does; null at the end.
-    pub fn raw_to_block(&self) -> Value {
-        let mut next = None;
-        let mut places: Vec<Value> = self
-            .direct
-            .iter()
-            .rev()
-            .map(|place| {
-                next = place.or(next);
-                next.map_or(Value::Null, |(block, row)| json!([block, row]))
-            })
-            .collect();
-        places.reverse();
-        Value::Array(places)
-    }
-
-    /// `"block,row"` to the last line that made it.
-    pub fn block_to_raw(&self) -> Map<String, Value> {
-        let mut map = Map::new();
-        for (line, place) in self.direct.iter().enumerate() {
-            if let Some((block, row)) = place {
-                map.insert(format!("{block},{row}"), json!(line));
-            }
-        }
-        map
-    }
-
-    /// The block that a line made.
-    pub fn block_of(&self, line: usize) -> Option<usize> {
-        self.direct.get(line).copied().flatten().map(|(block, _)| block)
-    }
-}
-
 /// Interprets all lines.
 pub(crate) fn interpret(lines: &[Line], owners: &OwnerNames) -> Layout {
     let mut interpreter = Interpreter::new(owners);
@@ -110,37 +67,6 @@ pub(crate) fn interpret_results(before: &[Line], results: &[Line], owners: &Owne
         interpreter.feed(line);
     }
     interpreter.finish().blocks.split_off(start)
-}
-
-/// Why an item could not be interpreted.
-enum Fault {
-    /// The author's mistake, named.
-    Usage(String),
-    /// Anything else.
-    Unexpected,
-}
-
-impl Fault {
-    fn usage(message: impl Into<String>) -> Self {
-        Self::Usage(message.into())
-    }
-}
-
-struct Display {
-    mode: String,
-    arguments: Vec<String>,
-    /// Item index of the directive; none for the default.
-    source: Option<usize>,
-}
-
-impl Default for Display {
-    fn default() -> Self {
-        Self {
-            mode: "table".to_owned(),
-            arguments: Vec::new(),
-            source: None,
-        }
-    }
 }
 
 struct OpenSchema {
@@ -298,12 +224,10 @@ impl<'a> Interpreter<'a> {
                 field.from_schema = Some(name.to_owned());
                 Ok(vec![field])
             }),
-            "addschema" => self.add(line, |schemas, name| {
+            "addschema" => self.add(line, |schemas, _| {
                 let other = arguments
                     .first()
                     .ok_or_else(|| Fault::usage("`addschema` missing name"))?;
-                // A schema that adds itself would double its fields; it gets what it had so far, as upstream.
-                let _ = name;
                 schemas.get(other).ok_or(Fault::Unexpected)
             }),
             "display" => {
@@ -519,54 +443,4 @@ fn cells(fields: &[SchemaField], info: &BundleInfo, owners: &OwnerNames) -> Vec<
             }
         })
         .collect()
-}
-
-/// Arguments of `display contents|image|graph <genpath> [key=value…]`.
-struct FileDisplay {
-    path: String,
-    properties: Vec<(String, String)>,
-}
-
-impl FileDisplay {
-    fn parse(display: &Display) -> Result<Self, Fault> {
-        let mode = &display.mode;
-        let (genpath, rest) = display.arguments.split_first().ok_or_else(|| {
-            Fault::usage(format!(
-                "Expected '% display {mode} (genpath)', but got '% display {mode}'"
-            ))
-        })?;
-        let path = genpath
-            .strip_prefix('/')
-            .ok_or_else(|| Fault::usage(format!("Not file genpath: {genpath}")))?
-            .to_owned();
-        let mut properties = Vec::new();
-        for argument in rest {
-            let (key, value) = argument
-                .split_once('=')
-                .ok_or_else(|| Fault::usage(format!("Expected <key>=<value>, but got {argument}")))?;
-            properties.push((key.to_owned(), value.to_owned()));
-        }
-        Ok(Self { path, properties })
-    }
-}
-
-fn property<'a>(properties: &'a [(String, String)], key: &str) -> Option<&'a str> {
-    properties
-        .iter()
-        .rev()
-        .find(|(name, _)| name == key)
-        .map(|(_, value)| value.as_str())
-}
-
-fn max_lines(properties: &[(String, String)]) -> Result<usize, Fault> {
-    match property(properties, "maxlines") {
-        None => Ok(DEFAULT_MAX_LINES),
-        Some(text) => {
-            let number: i64 = text
-                .trim()
-                .parse()
-                .map_err(|_| Fault::usage("maxlines must be integer"))?;
-            Ok(usize::try_from(number).unwrap_or(0))
-        }
-    }
 }

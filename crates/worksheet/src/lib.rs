@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod display;
 mod file;
 mod genpath;
 mod interpret;
+mod layout;
 mod page;
 mod post;
 mod reader;

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::block::{Block, FileCell};
 use crate::genpath::{BundleInfo, INVALID, OwnerNames, is_file};
-use crate::interpret::{Content, Layout, Line, interpret, interpret_results};
+use crate::interpret::{Content, Line, interpret, interpret_results};
+use crate::layout::Layout;
 use crate::post;
 use crate::reader::{Found, Reader};
 use crate::resolve::{read_cells, resolve, resolve_all};

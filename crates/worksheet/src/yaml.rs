@@ -1,10 +1,13 @@
 //! The part of YAML 1.1 that results files use: block and flow maps and lists, quoted and plain scalars. Everything else
 //! (anchors, tags, block scalars, several documents) is no value here, and the file is shown as text.
 
-use std::sync::LazyLock;
+mod flow;
+mod scalar;
 
-use regex::Regex;
 use serde_json::{Map, Value, json};
+
+use flow::Flow;
+use scalar::{may_be_plain, resolve};
 
 /// Deepest nesting that is followed.
 const MAX_DEPTH: usize = 50;
@@ -219,22 +222,12 @@ fn is_item(text: &str) -> bool {
     text == "-" || text.starts_with("- ")
 }
 
-/// Whether a plain scalar may begin so.
-fn may_be_plain(text: &str) -> bool {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some('-' | '?' | ':') => chars.next().is_some_and(|c| c != ' '),
-        Some(c) => !"&*!|>@`%,]}#".contains(c),
-        None => false,
-    }
-}
-
 /// Splits `key: rest`. Outer none: not valid YAML; inner none: no key.
 #[allow(clippy::option_option)]
 fn split_key(text: &str) -> Option<Option<(String, &str)>> {
     let (key, rest) = match text.chars().next() {
         Some('"' | '\'') => {
-            let mut flow = Flow { text, at: 0, depth: 0 };
+            let mut flow = Flow::new(text);
             let key = flow.quoted()?;
             let rest = &text[flow.at..];
             match rest.trim_start().strip_prefix(':') {
@@ -278,217 +271,6 @@ fn is_closed(text: &str) -> bool {
         escaped = false;
     }
     depth <= 0 && quote.is_none()
-}
-
-/// Flow style: `[a, {b: c}]` and quoted texts.
-struct Flow<'a> {
-    text: &'a str,
-    at: usize,
-    depth: usize,
-}
-
-impl Flow<'_> {
-    fn parse(text: &str) -> Option<Value> {
-        let mut flow = Flow { text, at: 0, depth: 0 };
-        let value = flow.value()?;
-        flow.skip_blanks();
-        (flow.at == text.len()).then_some(value)
-    }
-
-    fn peek(&self) -> Option<char> {
-        self.text[self.at..].chars().next()
-    }
-
-    fn next(&mut self) -> Option<char> {
-        let c = self.peek()?;
-        self.at += c.len_utf8();
-        Some(c)
-    }
-
-    fn skip_blanks(&mut self) {
-        while self.peek().is_some_and(char::is_whitespace) {
-            self.next();
-        }
-    }
-
-    fn value(&mut self) -> Option<Value> {
-        self.skip_blanks();
-        match self.peek()? {
-            '[' => self.nest(Self::list),
-            '{' => self.nest(Self::map),
-            '"' | '\'' => self.quoted().map(Value::from),
-            _ => self.plain().map(|text| resolve(&text)),
-        }
-    }
-
-    fn nest(&mut self, read: fn(&mut Self) -> Option<Value>) -> Option<Value> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return None;
-        }
-        self.next();
-        let value = read(self);
-        self.depth -= 1;
-        value
-    }
-
-    fn list(&mut self) -> Option<Value> {
-        let mut items = Vec::new();
-        loop {
-            self.skip_blanks();
-            if self.peek()? == ']' {
-                self.next();
-                return Some(Value::Array(items));
-            }
-            items.push(self.value()?);
-            self.skip_blanks();
-            match self.peek()? {
-                ',' => drop(self.next()),
-                ']' => {}
-                _ => return None,
-            }
-        }
-    }
-
-    fn map(&mut self) -> Option<Value> {
-        let mut map = Map::new();
-        loop {
-            self.skip_blanks();
-            if self.peek()? == '}' {
-                self.next();
-                return Some(Value::Object(map));
-            }
-            let key = match self.peek()? {
-                '"' | '\'' => self.quoted()?,
-                _ => domain::literal::display(&resolve(&self.plain()?)),
-            };
-            self.skip_blanks();
-            let mut value = Value::Null;
-            if self.peek()? == ':' {
-                self.next();
-                self.skip_blanks();
-                if !matches!(self.peek()?, ',' | '}') {
-                    value = self.value()?;
-                }
-            }
-            map.insert(key, value);
-            self.skip_blanks();
-            match self.peek()? {
-                ',' => drop(self.next()),
-                '}' => {}
-                _ => return None,
-            }
-        }
-    }
-
-    fn plain(&mut self) -> Option<String> {
-        let rest = &self.text[self.at..];
-        let end = rest.find([',', '[', ']', '{', '}']).unwrap_or(rest.len());
-        let end = rest[..end].find(": ").unwrap_or(end);
-        let end = if rest[..end].ends_with(':') { end - 1 } else { end };
-        let text = rest[..end].trim();
-        if !may_be_plain(text) {
-            return None;
-        }
-        self.at += end;
-        Some(text.to_owned())
-    }
-
-    fn quoted(&mut self) -> Option<String> {
-        let quote = self.next()?;
-        let mut out = String::new();
-        loop {
-            match self.next()? {
-                '\'' if quote == '\'' => {
-                    if self.peek() != Some('\'') {
-                        return Some(out);
-                    }
-                    self.next();
-                    out.push('\'');
-                }
-                '"' if quote == '"' => return Some(out),
-                '\\' if quote == '"' => out.push(self.escape()?),
-                c => out.push(c),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Option<char> {
-        let length = match self.next()? {
-            'n' => return Some('\n'),
-            't' => return Some('\t'),
-            'r' => return Some('\r'),
-            '0' => return Some('\0'),
-            'b' => return Some('\u{8}'),
-            'f' => return Some('\u{c}'),
-            'e' => return Some('\u{1b}'),
-            c @ ('"' | '\\' | '/' | ' ') => return Some(c),
-            'x' => 2,
-            'u' => 4,
-            'U' => 8,
-            _ => return None,
-        };
-        let digits = self.text.get(self.at..self.at + length)?;
-        self.at += length;
-        char::from_u32(u32::from_str_radix(digits, 16).ok()?)
-    }
-}
-
-static INT: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*(:[0-5]?[0-9])*)$"));
-static FLOAT: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?|\.[0-9][0-9_]*([eE][-+][0-9]+)?)$"));
-
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a constant pattern that the tests compile")
-}
-
-/// The value of a plain scalar.
-fn resolve(text: &str) -> Value {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return json!(true),
-        "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => return json!(false),
-        ".nan" | ".NaN" | ".NAN" => return json!("nan"),
-        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return json!("inf"),
-        "-.inf" | "-.Inf" | "-.INF" => return json!("-inf"),
-        _ => {}
-    }
-    if INT.is_match(text) {
-        return int(text).map_or_else(|| json!(text), |number| json!(number));
-    }
-    if FLOAT.is_match(text) {
-        let number = text
-            .replace('_', "")
-            .parse::<f64>()
-            .ok()
-            .filter(|number| number.is_finite());
-        return number.map_or_else(|| json!(text), |number| json!(number));
-    }
-    json!(text)
-}
-
-fn int(text: &str) -> Option<i64> {
-    let digits = text.replace('_', "");
-    let (sign, digits) = match digits.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, digits.strip_prefix('+').unwrap_or(&digits)),
-    };
-    let magnitude = if let Some(binary) = digits.strip_prefix("0b") {
-        i64::from_str_radix(binary, 2).ok()?
-    } else if let Some(hex) = digits.strip_prefix("0x") {
-        i64::from_str_radix(hex, 16).ok()?
-    } else if digits.contains(':') {
-        let parts = digits.split(':').map(|part| part.parse::<i64>().ok());
-        parts
-            .into_iter()
-            .try_fold(0i64, |sum, part| sum.checked_mul(60)?.checked_add(part?))?
-    } else if digits.len() > 1 && digits.starts_with('0') {
-        i64::from_str_radix(digits, 8).ok()?
-    } else {
-        digits.parse().ok()?
-    };
-    Some(sign * magnitude)
 }
 
 #[cfg(test)]
