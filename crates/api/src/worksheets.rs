@@ -2,7 +2,7 @@
 
 use domain::worksheet::ItemType;
 use domain::{Permission, UtcTime, Uuid};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Attributes of a worksheet in a single fetch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,11 +70,26 @@ pub struct AddItems {
     #[serde(default)]
     pub item_type: Option<String>,
     /// Insert after this key; -1 is the top; absent appends.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer")]
     pub after_sort_key: Option<i64>,
     /// Ids of items to delete first.
     #[serde(default)]
     pub ids: Option<Vec<i64>>,
+}
+
+/// An integer or its text; absent or null is none.
+fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Input {
+        Number(i64),
+        Text(String),
+    }
+    match Option::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Input::Number(number)) => Ok(Some(number)),
+        Some(Input::Text(text)) => text.trim().parse().map(Some).map_err(serde::de::Error::custom),
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +128,24 @@ mod tests {
         assert_eq!(
             serde_json::to_value(item).unwrap(),
             json!({"type": "markup", "value": "# Lab", "sort_key": 899})
+        );
+    }
+
+    #[test]
+    fn a_place_may_be_a_number_or_its_text() {
+        for (key, place) in [
+            (json!(24), Some(24)),
+            (json!("24"), Some(24)),
+            (json!(-1), Some(-1)),
+            (json!(null), None),
+        ] {
+            let request: AddItems = serde_json::from_value(json!({"items": ["x"], "after_sort_key": key})).unwrap();
+            assert_eq!(request.after_sort_key, place);
+        }
+        assert!(serde_json::from_value::<AddItems>(json!({"after_sort_key": "top"})).is_err());
+        assert_eq!(
+            serde_json::from_value::<AddItems>(json!({})).unwrap(),
+            AddItems::default()
         );
     }
 }
