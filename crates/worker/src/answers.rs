@@ -37,9 +37,9 @@ pub fn answer(shared: Arc<Shared>, run: Option<Arc<Run>>, message: WorkerMessage
             path,
             read_args,
         } => {
-            tokio::spawn(async move {
+            shared.clone().spawn(async move {
                 let found = match run {
-                    Some(run) => Ok(read(&run, &uuid.to_string(), path, read_args).await),
+                    Some(run) => Ok(read(&run, uuid.as_str(), path, read_args).await),
                     None => Err(Reply::no_longer_running()),
                 };
                 reply(&shared, socket_id, found).await;
@@ -51,7 +51,7 @@ pub fn answer(shared: Arc<Shared>, run: Option<Arc<Run>>, message: WorkerMessage
             message,
             ..
         } => {
-            tokio::spawn(async move {
+            shared.clone().spawn(async move {
                 let found = match run {
                     Some(run) => Ok(netcat(&shared, &run, port, &message).await.map_err(Error::internal)),
                     None => Err(Reply::no_longer_running()),

@@ -41,7 +41,7 @@ pub async fn keep_checking_in(shared: &Arc<Shared>) -> Result<()> {
     loop {
         if rhythm.due_now(pending.len()) {
             rhythm.sent();
-            pending.push(Box::pin(check_in(shared, PATIENCE)));
+            pending.push(Box::pin(check_in(shared)));
         }
         let count = pending.len();
         tokio::select! {
@@ -49,7 +49,10 @@ pub async fn keep_checking_in(shared: &Arc<Shared>) -> Result<()> {
                 let succeeded = answer.is_ok();
                 rhythm.answered(shared, succeeded);
                 match answer {
-                    Ok(messages) => obey(shared, messages),
+                    Ok(messages) => {
+                        shared.forget_restaged();
+                        obey(shared, messages);
+                    }
                     Err(error) => tracing::warn!("Disconnected from server! Failed check in: {error}"),
                 }
                 if !shared.runs().is_empty() {
@@ -170,12 +173,11 @@ fn finished(shared: &Shared, idle_since: Instant) -> bool {
 }
 
 /// The last check-in before the exit; its messages are not obeyed.
-pub async fn last_words(shared: &Arc<Shared>, deadline: Instant) -> std::result::Result<(), client::Error> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    check_in(shared, left).await.map(drop)
+pub async fn last_words(shared: &Arc<Shared>) -> std::result::Result<(), client::Error> {
+    check_in(shared).await.map(drop)
 }
 
-async fn check_in(shared: &Arc<Shared>, patience: Duration) -> Answer {
+async fn check_in(shared: &Arc<Shared>) -> Answer {
     let hold = if shared.is_terminating() || (shared.wake_ups.connected() && !shared.config.exit_when_idle) {
         0
     } else {
@@ -183,14 +185,7 @@ async fn check_in(shared: &Arc<Shared>, patience: Duration) -> Answer {
     };
     let mut report = serde_json::to_value(request(shared, hold)).unwrap_or_default();
     report["version"] = env!("CARGO_PKG_VERSION").into();
-    shared
-        .client
-        .check_in(
-            &shared.id,
-            &report,
-            patience + Duration::from_secs(CHECK_IN_HOLD_SECONDS),
-        )
-        .await
+    shared.client.check_in(&shared.id, &report, PATIENCE).await
 }
 
 /// The complete current state of the worker.
@@ -245,15 +240,15 @@ fn obey_one(shared: &Arc<Shared>, message: WorkerMessage) {
         (WorkerMessage::Run(message), _) => shared.accept(*message),
         (WorkerMessage::Kill { kill_message, .. }, Some(run)) => {
             let text = kill_message.unwrap_or_else(|| domain::run::KILL_REQUESTED.to_owned());
-            change(run, move |state| state.kill(&text));
+            change(shared, run, move |state| state.kill(&text));
         }
-        (WorkerMessage::MarkFinalized { .. }, Some(run)) => change(run, |state| state.finalized = true),
+        (WorkerMessage::MarkFinalized { .. }, Some(run)) => change(shared, run, |state| state.finalized = true),
         (message, run) => answers::answer(shared.clone(), run, message),
     }
 }
 
 /// Changes a run's state in memory at once and on disk a little later.
-fn change(run: Arc<crate::run::Run>, change: impl FnOnce(&mut RunState)) {
+fn change(shared: &Shared, run: Arc<crate::run::Run>, change: impl FnOnce(&mut RunState)) {
     run.update(change);
-    tokio::spawn(async move { run.save().await });
+    shared.spawn(async move { run.save().await });
 }

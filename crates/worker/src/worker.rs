@@ -1,6 +1,6 @@
 //! What all parts of a running worker share, and the worker's life from log-in to exit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,9 +9,8 @@ use client::{Client, Endpoint, Options, PasswordLogin, Query, TokenSource, WORKE
 use domain::Uuid;
 use domain::run::RunMessage;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::cache::{DependencyCache, HttpFetch};
 use crate::checkin;
@@ -28,6 +27,7 @@ use crate::workdir::WorkDir;
 
 /// Handing runs back may take this long after their commands have ended.
 const LAST_REPORT_PATIENCE: Duration = Duration::from_secs(30);
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all parts of a running worker share.
 pub struct Shared {
@@ -47,6 +47,9 @@ pub struct Shared {
     runs: Mutex<BTreeMap<Uuid, Arc<Run>>>,
     accepted: AtomicU64,
     terminating: AtomicBool,
+    tasks: TaskTracker,
+    /// Ends all tasks. They can be cut off anywhere: the next worker goes on from the states on disk.
+    stop: CancellationToken,
 }
 
 /// News for the server.
@@ -69,6 +72,17 @@ impl Changes {
 }
 
 impl Shared {
+    /// Runs a task until it ends or the worker does.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
     pub fn runs(&self) -> Vec<Arc<Run>> {
         self.runs
             .lock()
@@ -89,6 +103,19 @@ impl Shared {
     /// Forgets a finished run.
     pub fn drop_run(&self, uuid: Uuid) {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&uuid);
+    }
+
+    /// After a check-in: runs that were handed back just before a crash are reported now and can be forgotten.
+    pub fn forget_restaged(&self) {
+        if self.is_terminating() {
+            return;
+        }
+        for run in self.runs() {
+            if run.read(|state| state.stage == Stage::Restaged) {
+                self.store.forget(run.uuid);
+                self.drop_run(run.uuid);
+            }
+        }
     }
 
     /// Bytes a run may use when it asks for `wanted`; 0 means all that this worker offers.
@@ -135,10 +162,10 @@ impl Shared {
         }
         let attempt = format!("{:08x}", rand::random::<u32>());
         let state = RunState::accept(message, attempt, unix_now());
-        let run = Arc::new(Run::new(state, self.work.run(&uuid.to_string()), self.store.clone()));
+        let run = Arc::new(Run::new(state, self.work.run(uuid.as_str()), self.store.clone()));
         runs.insert(uuid, run.clone());
         drop(runs);
-        tokio::spawn(run::drive(run, self.clone()));
+        self.spawn(run::drive(run, self.clone()));
     }
 
     /// Marks every unfinished run as handed back.
@@ -161,14 +188,13 @@ pub async fn live(config: Config, shutdown: CancellationToken) -> Result<()> {
     let shared = Arc::new(set_up(config, client, own_user).await?);
     tracing::info!("Worker started!");
     tracing::info!("my id is: {}", shared.id);
-    let mut tasks = JoinSet::new();
     let address = format!(
         "{}/worker/{}",
         shared.config.websocket_base(),
         websocket_name(&shared.id)
     );
-    tasks.spawn(websocket::listen(address, shared.wake_ups.clone()));
-    let drivers = resume(&shared);
+    shared.spawn(websocket::listen(address, shared.wake_ups.clone()));
+    resume(&shared);
     let ended = tokio::select! {
         () = shutdown.cancelled() => None,
         outcome = checkin::keep_checking_in(&shared) => Some(outcome),
@@ -177,8 +203,9 @@ pub async fn live(config: Config, shutdown: CancellationToken) -> Result<()> {
         hand_back(&shared).await;
     }
     leave(&shared).await;
-    tasks.abort_all();
-    drop(drivers);
+    shared.stop.cancel();
+    shared.tasks.close();
+    shared.tasks.wait().await;
     shared.runtime.close().await;
     if shared.config.delete_work_dir_on_exit && shared.runs().is_empty() {
         let path = shared.work.path.clone();
@@ -280,6 +307,8 @@ async fn set_up(config: Config, client: Client, own_user: Option<String>) -> Res
         runs: Mutex::default(),
         accepted: AtomicU64::new(0),
         terminating: AtomicBool::new(false),
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
         config,
         client,
         work,
@@ -287,40 +316,23 @@ async fn set_up(config: Config, client: Client, own_user: Option<String>) -> Res
 }
 
 /// Goes on with the runs that the last worker with this id left.
-fn resume(shared: &Arc<Shared>) -> Vec<AbortOnDrop> {
+fn resume(shared: &Arc<Shared>) {
     let found = shared.store.load();
     let mut runs = shared.runs.lock().unwrap_or_else(PoisonError::into_inner);
     for mut state in found {
         let uuid = state.uuid();
-        if state.stage == Stage::Restaged {
-            // The server knows; the next attempt, here or elsewhere, starts anew.
-            shared.store.forget(uuid);
-            continue;
-        }
-        state.is_restaged = false;
+        // A run that was being handed back and is not over yet may as well go on.
+        state.is_restaged = state.stage == Stage::Restaged;
         tracing::info!("Bundle {uuid} is resumed in {}", state.stage.name());
         runs.insert(
             uuid,
-            Arc::new(Run::new(
-                state,
-                shared.work.run(&uuid.to_string()),
-                shared.store.clone(),
-            )),
+            Arc::new(Run::new(state, shared.work.run(uuid.as_str()), shared.store.clone())),
         );
     }
     let resumed: Vec<_> = runs.values().cloned().collect();
     drop(runs);
-    resumed
-        .into_iter()
-        .map(|run| AbortOnDrop(tokio::spawn(run::drive(run, shared.clone()))))
-        .collect()
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+    for run in resumed {
+        shared.spawn(run::drive(run, shared.clone()));
     }
 }
 
@@ -347,32 +359,37 @@ async fn hand_back(shared: &Arc<Shared>) {
 /// The last check-in, when the server has something to learn from it.
 async fn leave(shared: &Arc<Shared>) {
     shared.terminating.store(true, Ordering::Relaxed);
-    let restaged: BTreeSet<Uuid> = shared
+    let (restaged, others): (Vec<_>, Vec<_>) = shared
         .runs()
-        .iter()
-        .filter(|run| run.read(|state| state.stage == Stage::Restaged))
-        .map(|run| run.uuid)
-        .collect();
-    if restaged.is_empty() && !shared.runs().is_empty() {
-        // Runs go on without us; the next worker reports them.
+        .into_iter()
+        .partition(|run| run.read(|state| state.stage == Stage::Restaged));
+    if !restaged.is_empty() {
+        report_restaged(shared, restaged).await;
+    } else if others.is_empty() {
+        // Lets the server forget this worker at once instead of after a time-out; not worth waiting for.
+        let farewell = tokio::time::timeout(FAREWELL_PATIENCE, checkin::last_words(shared));
+        if !matches!(farewell.await, Ok(Ok(()))) {
+            tracing::debug!("the server does not hear of the exit");
+        }
+    }
+    // Otherwise runs go on without us, and the next worker reports them.
+}
+
+/// Without this report the server would wait for the runs in vain.
+async fn report_restaged(shared: &Arc<Shared>, restaged: Vec<Arc<Run>>) {
+    let report = async {
+        while let Err(error) = checkin::last_words(shared).await {
+            tracing::warn!("Disconnected from server! Failed check in: {error}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    if tokio::time::timeout(LAST_REPORT_PATIENCE, report).await.is_err() {
+        tracing::error!("The server does not know that its runs are handed back; the next start will tell it");
         return;
     }
-    let deadline = Instant::now()
-        + if restaged.is_empty() {
-            Duration::from_secs(2)
-        } else {
-            LAST_REPORT_PATIENCE
-        };
-    while let Err(error) = checkin::last_words(shared, deadline).await {
-        tracing::warn!("Disconnected from server! Failed check in: {error}");
-        if Instant::now() + Duration::from_secs(1) >= deadline {
-            return;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    for uuid in restaged {
-        shared.store.forget(uuid);
-        shared.drop_run(uuid);
+    for run in restaged {
+        shared.store.forget(run.uuid);
+        shared.drop_run(run.uuid);
     }
 }
 

@@ -143,7 +143,7 @@ impl Files {
     }
 
     /// Makes a download an entry.
-    pub fn publish(&self, key: &DependencyKey, partial: Partial) -> Result<PathBuf> {
+    pub fn publish(&self, key: &DependencyKey, partial: &Partial) -> Result<PathBuf> {
         let data = partial.path();
         let bytes = contents::disk_usage(&data, &SubPath::root())
             .map_err(std::io::Error::other)?
@@ -302,6 +302,9 @@ pub fn name(key: &DependencyKey) -> String {
         .take(100)
         .collect();
     let digest = Sha256::digest(path.as_bytes());
-    let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("{uuid}_{readable}_{short}")
+    let short = digest
+        .iter()
+        .take(6)
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{uuid}_{readable}_{short:012x}")
 }

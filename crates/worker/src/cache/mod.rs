@@ -184,7 +184,7 @@ impl Transfer {
         outcome?;
         let (files, key, known) = (self.files.clone(), self.key.clone(), self.known.clone());
         blocking(move || {
-            let path = files.publish(&key, partial)?;
+            let path = files.publish(&key, &partial)?;
             let all = files.make_room(&key)?;
             *known.lock().unwrap_or_else(PoisonError::into_inner) = all;
             Ok(path)

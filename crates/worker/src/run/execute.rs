@@ -30,7 +30,7 @@ pub async fn execute(run: &Arc<Run>, shared: &Arc<Shared>) -> (Stage, String) {
     };
     run.update(|state| {
         state.ended(&exit, unix_now());
-        state.run_status = "Uploading results.".to_owned();
+        "Uploading results.".clone_into(&mut state.run_status);
     });
     run.hold(None);
     (

@@ -22,7 +22,7 @@ pub async fn clean_up(run: &Arc<Run>, shared: &Arc<Shared>) -> (Stage, String) {
         state
             .handle
             .clone()
-            .unwrap_or_else(|| shared.runtime.handle(&run.uuid.to_string(), &state.attempt))
+            .unwrap_or_else(|| shared.runtime.handle(run.uuid.as_str(), &state.attempt))
     });
     let mut backoff = Backoff::new();
     while let Err(error) = shared.runtime.remove(&handle).await {
@@ -142,14 +142,14 @@ async fn upload_once(run: &Arc<Run>, shared: &Arc<Shared>) -> Result<(), client:
         .with("store", store);
     shared
         .client
-        .put_contents(&run.uuid.to_string(), query, Body::Stream(body.boxed(), None))
+        .put_contents(run.uuid.as_str(), query, Body::Stream(body.boxed(), None))
         .await
 }
 
 /// What the server is told with the final report.
 fn prepare_last_words(run: &Run) {
     run.update(|state| {
-        state.run_status = "Finalizing bundle.".to_owned();
+        "Finalizing bundle.".clone_into(&mut state.run_status);
         if state.is_killed {
             let message = state
                 .kill_message

@@ -97,7 +97,7 @@ async fn get_going(run: &Arc<Run>, shared: &Arc<Shared>) -> Result<(), String> {
     let handle = start(run, shared, &job).await?;
     run.hold(Some(lease));
     run.update(|state| {
-        state.run_status = "Running job in container.".to_owned();
+        "Running job in container.".clone_into(&mut state.run_status);
         state.handle = Some(handle);
         state.started_at.get_or_insert_with(unix_now);
         state.docker_image = image.digest;
@@ -129,7 +129,7 @@ async fn processors(run: &Run, shared: &Shared) -> Lease {
         let returned = shared.slots.returned.notified();
         tokio::pin!(returned);
         returned.as_mut().enable();
-        match shared.slots.lend(&run.uuid.to_string(), count(cpus), count(gpus)) {
+        match shared.slots.lend(run.uuid.as_str(), count(cpus), count(gpus)) {
             Ok(lease) => return lease,
             Err(why) => {
                 run.status(&why);
@@ -189,7 +189,7 @@ async fn dependencies(run: &Run, shared: &Shared, notes: &Notes<'_>) -> Result<V
 
 /// Makes the run directory and the links in it. Blocks.
 fn set_out(run: &Run, shared: &Shared, dependencies: &[(String, PathBuf)]) -> Result<Plan, String> {
-    let plan = links::plan(&run.uuid.to_string(), dependencies, &*shared.runtime)?;
+    let plan = links::plan(run.uuid.as_str(), dependencies, &*shared.runtime)?;
     match std::fs::create_dir(&run.directory) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(format!("{}: {error}", run.directory.display()));

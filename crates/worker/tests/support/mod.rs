@@ -1,5 +1,7 @@
 //! The smallest server that a worker can work for: hands out messages, records what is reported, uploaded and replied.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -50,10 +52,17 @@ impl Server {
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = Self { address, records: Arc::default(), wake: broadcast::Sender::new(16) };
+        let server = Self {
+            address,
+            records: Arc::default(),
+            wake: broadcast::Sender::new(16),
+        };
         let router = Router::new()
             .route("/rest/oauth2/token", post(token))
-            .route("/rest/user", get(async || json_answer(&json!({"data": {"type": "users", "id": OWNER}}))))
+            .route(
+                "/rest/user",
+                get(async || json_answer(&json!({"data": {"type": "users", "id": OWNER}}))),
+            )
             .route("/rest/workers/{id}/checkin", post(check_in))
             .route("/rest/workers/{id}/start_bundle/{uuid}", post(start_bundle))
             .route("/rest/workers/{id}/reply/{socket}", post(reply))
@@ -86,7 +95,11 @@ impl Server {
             if let Some(found) = self.look(&mut probe) {
                 return found;
             }
-            assert!(start.elapsed() < DEADLINE, "waited in vain: {what}; {:?}", self.look(|r| r.reports.last().cloned()));
+            assert!(
+                start.elapsed() < DEADLINE,
+                "waited in vain: {what}; {:?}",
+                self.look(|r| r.reports.last().cloned())
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -95,7 +108,9 @@ impl Server {
     pub async fn reported(&self, uuid: &str, state: &str) -> Value {
         self.wait(&format!("{uuid} {state}"), |records| {
             let mut reports = records.reports.iter().map(|(_, report)| report);
-            reports.find(|report| report["uuid"] == uuid && report["state"] == state).cloned()
+            reports
+                .find(|report| report["uuid"] == uuid && report["state"] == state)
+                .cloned()
         })
         .await
     }
@@ -110,19 +125,30 @@ impl Server {
     /// Sends a request about a running bundle and gives the only reply: whether it is data, and its bytes.
     pub async fn ask(&self, socket: i64, message: Value) -> (bool, Vec<u8>) {
         self.send(message);
-        self.wait(&format!("reply {socket}"), |records| records.replies.get(&socket).map(|all| all[0].clone())).await
+        self.wait(&format!("reply {socket}"), |records| {
+            records.replies.get(&socket).map(|all| all[0].clone())
+        })
+        .await
     }
 
     pub async fn read(&self, uuid: &str, path: &str, args: Value) -> Result<Vec<u8>, Value> {
         let socket = rand::random::<u32>().into();
         let message = json!({"type": "read", "uuid": uuid, "socket_id": socket, "path": path, "read_args": args});
         let (is_data, bytes) = self.ask(socket, message).await;
-        if is_data { Ok(gunzip(&bytes)) } else { Err(serde_json::from_slice(&bytes).unwrap()) }
+        if is_data {
+            Ok(gunzip(&bytes))
+        } else {
+            Err(serde_json::from_slice(&bytes).unwrap())
+        }
     }
 
     /// Starts a worker with the binary.
     pub fn worker(&self, work: &Path, options: &[&str]) -> Worker {
-        let log = std::fs::File::options().create(true).append(true).open(work.with_extension("log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(work.with_extension("log"))
+            .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_cl-worker"))
             .args(["--server", &self.address, "--verbose", "--work-dir"])
             .arg(work)
@@ -196,7 +222,9 @@ pub fn text(files: &Files, name: &str) -> String {
 
 pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+    flate2::read::MultiGzDecoder::new(bytes)
+        .read_to_end(&mut plain)
+        .unwrap();
     plain
 }
 
@@ -205,7 +233,13 @@ pub fn untar(bytes: &[u8]) -> Files {
     let mut files = Files::new();
     for entry in tar::Archive::new(bytes).entries().unwrap() {
         let mut entry = entry.unwrap();
-        let name = entry.path().unwrap().to_string_lossy().trim_start_matches("./").trim_end_matches('/').to_owned();
+        let name = entry
+            .path()
+            .unwrap()
+            .to_string_lossy()
+            .trim_start_matches("./")
+            .trim_end_matches('/')
+            .to_owned();
         let mut body = Vec::new();
         match entry.link_name().unwrap() {
             Some(target) => body = target.to_string_lossy().into_owned().into_bytes(),
@@ -225,7 +259,9 @@ pub fn tar_gz(files: &[(&str, &str, u32)]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(body.len() as u64);
         header.set_mode(*mode);
-        builder.append_data(&mut header, format!("./{name}"), body.as_bytes()).unwrap();
+        builder
+            .append_data(&mut header, format!("./{name}"), body.as_bytes())
+            .unwrap();
     }
     builder.into_inner().unwrap().finish().unwrap()
 }

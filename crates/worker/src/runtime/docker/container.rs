@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bollard::Docker;
 use bollard::errors::Error;
@@ -20,6 +21,14 @@ const RUN_LABEL: &str = "codalab.run";
 const ATTEMPT_LABEL: &str = "codalab.attempt";
 const PIDS_LIMIT: i64 = 32_768;
 
+/// What the engine can do.
+pub struct Features {
+    /// The `nvidia` container runtime is registered.
+    pub nvidia: bool,
+    /// There is a small init process for containers, until we learn otherwise.
+    pub init: AtomicBool,
+}
+
 pub fn name(uuid: &str) -> String {
     format!("codalab_run_{uuid}")
 }
@@ -36,9 +45,26 @@ pub fn attempt(container: &ContainerInspectResponse) -> Option<&str> {
 }
 
 /// Starts the job's container and gives its id; finds it when it exists already.
-pub async fn start(docker: &Docker, networks: &Networks, job: &Job, nvidia: bool) -> Result<String, StartError> {
+pub async fn start(docker: &Docker, networks: &Networks, job: &Job, features: &Features) -> Result<String, StartError> {
+    match start_once(docker, networks, job, features).await {
+        Err(StartError::Bundle(message) | StartError::Machine(message))
+            if message.contains("docker-init") && features.init.swap(false, Ordering::Relaxed) =>
+        {
+            tracing::warn!("The engine has no docker-init; containers run without it");
+            start_once(docker, networks, job, features).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn start_once(
+    docker: &Docker,
+    networks: &Networks,
+    job: &Job,
+    features: &Features,
+) -> Result<String, StartError> {
     let name = name(&job.uuid);
-    let body = body(job, networks, nvidia)?;
+    let body = body(job, networks, features)?;
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
     let id = match docker.create_container(Some(options.clone()), body.clone()).await {
         Ok(created) => created.id,
@@ -95,12 +121,12 @@ async fn existing(docker: &Docker, name: &str, job: &Job) -> Result<Found, Start
     })
 }
 
-fn body(job: &Job, networks: &Networks, nvidia: bool) -> Result<ContainerCreateBody, StartError> {
+fn body(job: &Job, networks: &Networks, features: &Features) -> Result<ContainerCreateBody, StartError> {
     let home = format!("/{}", job.uuid);
     let owner = std::fs::metadata(&job.directory)
         .map_err(|error| StartError::Machine(format!("{}: {error}", job.directory.display())))?;
     let mut env = vec![format!("HOME={home}"), "CODALAB=true".to_owned()];
-    if nvidia {
+    if features.nvidia {
         env.push(format!("NVIDIA_VISIBLE_DEVICES={}", job.gpus.join(",")));
     }
     let mut mounts = vec![bind(&job.directory, Path::new(&home), false)];
@@ -121,10 +147,10 @@ fn body(job: &Job, networks: &Networks, nvidia: bool) -> Result<ContainerCreateB
         cpuset_cpus: Some(cpus.join(",")),
         shm_size: Some(integer(job.shared_memory)),
         pids_limit: Some(PIDS_LIMIT),
-        init: Some(true),
+        init: Some(features.init.load(Ordering::Relaxed)),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
-        runtime: (nvidia && wants_gpus).then(|| "nvidia".to_owned()),
-        device_requests: (!nvidia && wants_gpus).then(|| {
+        runtime: (features.nvidia && wants_gpus).then(|| "nvidia".to_owned()),
+        device_requests: (!features.nvidia && wants_gpus).then(|| {
             vec![DeviceRequest {
                 device_ids: Some(job.gpus.clone()),
                 capabilities: Some(vec![vec!["gpu".to_owned()]]),

@@ -13,6 +13,7 @@ mod usage;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +25,7 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use tokio::sync::watch;
 
+use self::container::Features;
 use self::failure::{is_conflict, is_missing};
 use self::image::Images;
 use self::network::Networks;
@@ -41,8 +43,7 @@ pub struct DockerRuntime {
     docker: Docker,
     networks: Networks,
     images: Images,
-    /// The `nvidia` container runtime is registered with the engine.
-    nvidia: bool,
+    features: Features,
 }
 
 impl DockerRuntime {
@@ -68,13 +69,16 @@ impl DockerRuntime {
             docker,
             networks,
             images,
-            nvidia,
+            features: Features {
+                nvidia,
+                init: AtomicBool::new(true),
+            },
         })
     }
 
     /// GPUs that containers can use.
     pub async fn gpus(&self) -> BTreeMap<String, String> {
-        gpus::discover(&self.docker, &self.images, self.nvidia).await
+        gpus::discover(&self.docker, &self.images, self.features.nvidia).await
     }
 
     async fn inspect(&self, handle: &str) -> Result<Option<ContainerInspectResponse>, String> {
@@ -125,7 +129,7 @@ impl Runtime for DockerRuntime {
     }
 
     async fn start(&self, job: &Job) -> Result<String, StartError> {
-        container::start(&self.docker, &self.networks, job, self.nvidia).await
+        container::start(&self.docker, &self.networks, job, &self.features).await
     }
 
     async fn wait(&self, handle: &str) -> Result<Exit, String> {

@@ -31,7 +31,11 @@ impl Networks {
             external: format!("{prefix}_ext"),
             internal: format!("{prefix}_int"),
         };
-        Self { docker, ids: Mutex::new(names.clone()), names }
+        Self {
+            docker,
+            ids: Mutex::new(names.clone()),
+            names,
+        }
     }
 
     fn ids(&self) -> Names<String> {
@@ -65,8 +69,11 @@ impl Networks {
         if let Err(error) = self.docker.prune_networks(Some(options)).await {
             tracing::debug!("unused networks are not removed: {error}");
         }
-        let wanted =
-            NetworkCreateRequest { name: name.to_owned(), internal: Some(internal), ..NetworkCreateRequest::default() };
+        let wanted = NetworkCreateRequest {
+            name: name.to_owned(),
+            internal: Some(internal),
+            ..NetworkCreateRequest::default()
+        };
         let created = self.docker.create_network(wanted).await;
         let Some(oldest) = self.oldest(name).await? else {
             return created.map(|network| network.id);
@@ -86,8 +93,13 @@ impl Networks {
         let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
         let found = self.docker.list_networks(Some(options)).await?;
         // The filter also finds names that only contain the wanted one.
-        let same = found.into_iter().filter(|network| network.name.as_deref() == Some(name));
-        Ok(same.filter_map(|network| Some((network.created.map(|at| at.to_string()), network.id?))).min().map(|(_, id)| id))
+        let same = found
+            .into_iter()
+            .filter(|network| network.name.as_deref() == Some(name));
+        Ok(same
+            .filter_map(|network| Some((network.created.clone(), network.id?)))
+            .min()
+            .map(|(_, id)| id))
     }
 
     /// The container's address on the general network, which it joins now if it has not yet: joining takes longer than

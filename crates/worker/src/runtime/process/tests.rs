@@ -83,9 +83,14 @@ async fn a_second_start_of_the_same_attempt_finds_the_first() {
     let second = setting.runtime();
     assert_eq!(second.start(&job).await.unwrap(), handle);
     // As when the first worker died before it knew about the job.
-    let ((), ()) = tokio::join!(async { second.spawn(&job, &handle).await.unwrap() }, async {
-        first.spawn(&job, &handle).await.unwrap()
-    });
+    let ((), ()) = tokio::join!(
+        async {
+            second.spawn(&job, &handle).await.unwrap();
+        },
+        async {
+            first.spawn(&job, &handle).await.unwrap();
+        }
+    );
     assert_eq!(finish(&second, &handle).await.code, Some(0));
     assert_eq!(finish(&first, &handle).await.code, Some(0));
     assert_eq!(fs::read_to_string(job.directory.join("count")).unwrap(), "x\n");
