@@ -44,8 +44,14 @@ where
     tokio::spawn(async move {
         let out = sender.clone();
         let worked = consume(stream, move |reader| write_chunks(&out, |out| work(reader, out)));
-        if let Err(error) = worked.await {
-            let _ = sender.send(Err(io::Error::other(error.to_string()))).await;
+        tokio::select! {
+            // Nobody reads any more: dropping the work ends it, also while the source is silent.
+            () = sender.closed() => {}
+            outcome = worked => {
+                if let Err(error) = outcome {
+                    let _ = sender.send(Err(io::Error::other(error.to_string()))).await;
+                }
+            }
         }
     });
     tokio_stream(receiver)
@@ -305,6 +311,31 @@ mod tests {
             let _ = tokio::time::timeout(std::time::Duration::from_millis(20), transfer).await;
         });
         assert!(told.recv_timeout(std::time::Duration::from_secs(5)).unwrap());
+    }
+
+    #[test]
+    fn a_transformation_that_nobody_reads_lets_go_of_its_source() {
+        struct Tell(std::sync::mpsc::Sender<()>);
+        impl Drop for Tell {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+            }
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        let runtime = runtime();
+        runtime.block_on(async {
+            let tell = Tell(tell);
+            let silent = futures::stream::poll_fn(move |_| {
+                let _held = &tell;
+                std::task::Poll::<Option<io::Result<Bytes>>>::Pending
+            });
+            drop(transform(silent, |reader, out| {
+                io::copy(reader, out)
+                    .map(drop)
+                    .map_err(|source| Error::io("copy", source))
+            }));
+        });
+        told.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
     }
 
     #[test]

@@ -56,20 +56,6 @@ impl SubPath {
         self.components.last().map(|component| OsStr::from_bytes(component))
     }
 
-    /// The path without its last component; `None` for the root.
-    pub fn parent(&self) -> Option<Self> {
-        let (_, parents) = self.components.split_last()?;
-        Some(Self {
-            components: parents.to_vec(),
-        })
-    }
-
-    pub fn join(&self, rest: &SubPath) -> Self {
-        Self {
-            components: [&self.components[..], &rest.components[..]].concat(),
-        }
-    }
-
     /// True when the path is `other` or lies below it, compared by components.
     pub fn starts_with(&self, other: &SubPath) -> bool {
         self.components.starts_with(&other.components)
@@ -77,9 +63,8 @@ impl SubPath {
 
     /// The path below `prefix`, when it lies there: `a/b/c` below `a` is `b/c`.
     pub fn strip_prefix(&self, prefix: &SubPath) -> Option<Self> {
-        self.components.strip_prefix(&prefix.components[..]).map(|rest| Self {
-            components: rest.to_vec(),
-        })
+        let components = self.components.strip_prefix(&prefix.components[..])?.to_vec();
+        Some(Self { components })
     }
 
     pub fn as_bytes(&self) -> Vec<u8> {
@@ -132,9 +117,7 @@ mod tests {
         assert!(path("data/a").starts_with(&path("data")));
         assert!(!path("database").starts_with(&path("data")));
         assert_eq!(path("a/b/c").strip_prefix(&path("a")), Some(path("b/c")));
-        assert_eq!(path("a").join(&path("b/c")), path("a/b/c"));
-        assert_eq!(path("a/b").parent(), Some(path("a")));
-        assert_eq!(SubPath::root().parent(), None);
+        assert_eq!(path("ab").strip_prefix(&path("a")), None);
     }
 
     proptest! {
