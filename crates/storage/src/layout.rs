@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use domain::{Error, Result};
@@ -163,7 +163,15 @@ impl Partition {
     /// Moves what is at `path` out of sight; gives its place in the trash, or `None` when nothing was there.
     pub fn move_to_trash(&self, path: &Path) -> Result<Option<PathBuf>> {
         let place = self.trash().join(random_name());
-        match std::fs::rename(path, &place) {
+        let moved = match std::fs::rename(path, &place) {
+            // A directory that its owner may not write to cannot be moved either; older stores have such.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_directory(path) => {
+                let writable = std::fs::Permissions::from_mode(0o700);
+                std::fs::set_permissions(path, writable).and_then(|()| std::fs::rename(path, &place))
+            }
+            moved => moved,
+        };
+        match moved {
             Ok(()) => Ok(Some(place)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("move to trash", path, &error)),
@@ -249,6 +257,11 @@ pub fn sync_directory(path: &Path) -> Result<()> {
 
 fn make_directory(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|error| failed("make directory", path, &error))
+}
+
+/// A directory itself, not a link to one.
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
 }
 
 pub fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
