@@ -50,23 +50,32 @@ impl Client {
         self.server_version.lock().ok()?.clone()
     }
 
-    /// Sends a request with a bearer token. After a 401 the token is renewed and the request repeated once, if its
-    /// body allows that.
+    /// Sends a request with a bearer token. If the server no longer knows the token, it is renewed and the request
+    /// repeated once, if its body allows that.
     pub async fn send(&self, request: Request) -> Result<Response> {
         let again = request.try_clone();
         let token = self.tokens.access_token(&self.endpoint).await?;
-        match self.endpoint.send(request.bearer(&token)).await {
-            Err(Error::Status { status: 401, message }) => {
-                let Some(request) = again else {
-                    return Err(Error::Status { status: 401, message });
-                };
-                if !self.tokens.reject(&token).await {
-                    return Err(Error::Status { status: 401, message });
-                }
-                let token = self.tokens.access_token(&self.endpoint).await?;
-                self.endpoint.send(request.bearer(&token)).await
-            }
-            other => other,
+        let error = match self.endpoint.send(request.bearer(&token)).await {
+            Err(error @ Error::Status { status: 401 | 403, .. }) => error,
+            other => return other,
+        };
+        let Some(request) = again else { return Err(error) };
+        if !self.is_unknown(&error, &token).await || !self.tokens.reject(&token).await {
+            return Err(error);
+        }
+        let token = self.tokens.access_token(&self.endpoint).await?;
+        self.endpoint.send(request.bearer(&token)).await
+    }
+
+    /// Whether an error means that the token is not valid any more. A server takes a request with such a token for
+    /// one without any, so a 403 may mean that, too; asking who the user is tells.
+    async fn is_unknown(&self, error: &Error, token: &str) -> bool {
+        error.status() == Some(401) || {
+            let who = Request::new(Method::GET, "user").bearer(token);
+            self.endpoint
+                .send(who)
+                .await
+                .is_err_and(|error| error.status() == Some(401))
         }
     }
 

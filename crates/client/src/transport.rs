@@ -329,7 +329,12 @@ impl Endpoint {
             },
             None => sending.await,
         };
-        result.map_err(|error| transport_error(&self.0.address, &error))
+        result.map_err(|error| {
+            // After a redirect it may be another host that is out of reach.
+            let elsewhere = error.url().filter(|url| !url.as_str().starts_with(&self.0.base));
+            let address = elsewhere.map_or_else(|| self.0.address.clone(), |url| url.origin().ascii_serialization());
+            transport_error(&address, &error)
+        })
     }
 
     fn http(&self, url: &Url) -> Result<&reqwest::Client> {

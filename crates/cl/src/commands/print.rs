@@ -1,18 +1,14 @@
 //! `cl print`: a worksheet as text, rendered or as its source.
 
-use client::{Client, Object, Query};
-use domain::literal::display;
+use client::{Client, Query};
 use serde_json::{Value, json};
+use worksheet::print::{self, Printed};
 
 use super::{Command, Group};
-use crate::cli::{Cli, Worksheet};
+use crate::cli::Cli;
 use crate::error::{Error, Result};
 use crate::parse::{Argument, Arity, Parsed};
-use crate::render::table::Table;
 use crate::render::{contents, fields, source, worksheets};
-
-/// Lines of a contents block that does not say how many.
-const DEFAULT_LINES: u64 = 10;
 
 pub const COMMAND: Command = Command {
     name: "print",
@@ -63,64 +59,47 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         .get("blocks")
         .and_then(Value::as_array)
         .map_or(&[][..], Vec::as_slice);
-    for block in blocks.iter().filter_map(Value::as_object) {
+    for block in blocks {
         cli.ui.line("")?;
-        print_block(cli, &worksheet, block).await?;
+        print_block(cli, &worksheet.client, block).await?;
     }
     Ok(())
 }
 
-async fn print_block(cli: &mut Cli, worksheet: &Worksheet, block: &Object) -> Result<()> {
-    match fields::field(block, "mode") {
-        "markup_block" => cli.ui.line(fields::field(block, "text")),
-        "table_block" => print_rows(cli, &worksheet.client, block, true).await,
-        "record_block" => print_rows(cli, &worksheet.client, block, false).await,
-        "contents_block" => print_contents(cli, &worksheet.client, block).await,
-        "image_block" => cli.ui.line("[Image]"),
-        "graph_block" => cli.ui.line("[Graph]"),
-        "schema_block" => cli.ui.line("[SchemaBlock]"),
-        "placeholder_block" => cli
-            .ui
-            .line(format!("[Placeholder] {}", fields::field(block, "directive"))),
-        "subworksheets_block" => {
-            for sheet in fields::related(block, "subworksheet_infos") {
-                let address = worksheet.client.address();
-                let name = fields::text(sheet.get("name")).unwrap_or("<none>");
-                let reference = fields::worksheet(address, fields::field(sheet, "uuid"), name);
-                cli.ui.line(format!("[Worksheet {reference}]"))?;
+async fn print_block(cli: &mut Cli, client: &Client, block: &Value) -> Result<()> {
+    let filled = fill_cells(client, block).await?;
+    match print::block(filled.as_ref().unwrap_or(block), client.address()) {
+        Printed::Text(text) => cli.ui.line(text),
+        Printed::Contents {
+            bundle_uuid,
+            path,
+            max_lines,
+        } => {
+            let path = path.trim_start_matches('/');
+            match contents::show(&mut cli.ui, client, &bundle_uuid, path, max_lines, 0).await {
+                Ok(_) => Ok(()),
+                Err(Error::Named { message, .. } | Error::Plain(message)) => cli.ui.line(format!("ERROR: {message}")),
+                Err(error) => Err(error),
             }
-            Ok(())
         }
-        other => Err(Error::usage(format!("Invalid display mode: {other}"))),
+        Printed::Unknown(mode) => Err(Error::usage(format!("Invalid display mode: {mode}"))),
     }
 }
 
-async fn print_rows(cli: &mut Cli, client: &Client, block: &Object, with_header: bool) -> Result<()> {
-    let header: Vec<&str> = match block.get("header") {
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
+/// The block with cells that are still references to files filled in by the server; `None` if there are no such cells.
+async fn fill_cells(client: &Client, block: &Value) -> Result<Option<Value>> {
+    let Some(rows) = block.get("rows").filter(|rows| has_open_cells(rows)) else {
+        return Ok(None);
     };
-    let mut rows = block.get("rows").cloned().unwrap_or_else(|| json!([]));
-    // Cells that are still references to files are filled in by the server.
-    if has_open_cells(&rows) {
-        let body = json!({"contents": rows});
-        let mut answer = client
-            .post_json("interpret/genpath-table-contents", Query::new(), &body)
-            .await?;
-        rows = answer.get_mut("contents").map(Value::take).unwrap_or_default();
+    let body = json!({"contents": rows});
+    let mut answer = client
+        .post_json("interpret/genpath-table-contents", Query::new(), &body)
+        .await?;
+    let mut block = block.clone();
+    if let (Some(rows), Some(contents)) = (block.get_mut("rows"), answer.get_mut("contents")) {
+        *rows = contents.take();
     }
-    let mut table = Table::new(header.iter().copied()).indent(2);
-    if !with_header {
-        table = table.without_header();
-    }
-    for row in rows.as_array().into_iter().flatten() {
-        let cell = |name: &&str| match row.get(*name) {
-            None | Some(Value::Null) => String::new(),
-            Some(value) => display(value),
-        };
-        table.row(header.iter().map(cell).collect());
-    }
-    cli.ui.text(table.render())
+    Ok(Some(block))
 }
 
 fn has_open_cells(rows: &Value) -> bool {
@@ -130,26 +109,6 @@ fn has_open_cells(rows: &Value) -> bool {
         .flatten()
         .filter_map(Value::as_object)
         .any(|row| row.values().any(open))
-}
-
-async fn print_contents(cli: &mut Cli, client: &Client, block: &Object) -> Result<()> {
-    let first = block
-        .get("bundles_spec")
-        .and_then(|spec| spec.get("bundle_infos"))
-        .and_then(|infos| infos.get(0));
-    let uuid = fields::text(first.and_then(|info| info.get("uuid"))).unwrap_or_default();
-    let path = fields::field(block, "target_genpath").trim_start_matches('/');
-    let lines = match block.get("max_lines") {
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(value) => value.as_u64(),
-        None => None,
-    };
-    match contents::show(&mut cli.ui, client, uuid, path, lines.unwrap_or(DEFAULT_LINES), 0).await {
-        Ok(_) => Ok(()),
-        Err(Error::BrokenPipe) => Err(Error::BrokenPipe),
-        Err(Error::Named { message, .. } | Error::Plain(message)) => cli.ui.line(format!("ERROR: {message}")),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use domain::{size, time};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::fields::{generalised, metadata, summary, text};
+use super::fields::{generalised, metadata, text};
 use super::table::Table;
 
 /// Columns when none are chosen.
@@ -31,16 +31,15 @@ fn cell(bundle: &Object, field: &str, zone: &TimeZone) -> String {
         "uuid" => text(bundle.get("uuid"))
             .map(|uuid| uuid.chars().take(8).collect())
             .unwrap_or_default(),
-        "summary" => summary(bundle).unwrap_or_default(),
         "created" => number(metadata(bundle, field))
             .map(|at| time::format_date(at, zone))
             .unwrap_or_default(),
         "data_size" => number(metadata(bundle, field))
             .map(size::format_verbose)
             .unwrap_or_default(),
-        "owner" => match generalised(bundle, field) {
+        "owner" | "summary" => match generalised(bundle, field) {
             Value::Null => String::new(),
-            name => display(&name),
+            value => display(&value),
         },
         _ => match bundle
             .get(field)

@@ -6,9 +6,6 @@ use domain::literal::display;
 use domain::permission::format_groups;
 use serde_json::Value;
 
-/// Longest summary, characters.
-const MAX_SUMMARY: usize = 1024;
-
 /// A text value.
 pub fn text(value: Option<&Value>) -> Option<&str> {
     value?.as_str()
@@ -90,64 +87,20 @@ pub fn permission_level(value: Option<&Value>) -> Permission {
 
 /// A generalised path that does not need the contents: special fields, then bundle fields, then metadata.
 pub fn generalised(bundle: &Object, path: &str) -> Value {
-    if let Some(key) = path.strip_prefix("dependencies/") {
-        let found = dependencies_of(bundle)
-            .into_iter()
-            .find(|dependency| field(dependency, "child_path") == key);
-        return found.map_or(Value::from("<none>"), |found| {
-            Value::from(dependency(found, false, false))
-        });
-    }
     match path {
-        "dependencies" => Value::from(dependencies(bundle)),
         "args" => args(bundle),
-        "summary" => summary(bundle).map_or(Value::Null, Value::from),
-        "host_worksheets" if bundle.contains_key("host_worksheets") => {
-            let worksheets: Vec<String> = related(bundle, "host_worksheets")
-                .iter()
-                .map(|worksheet| format!("{}({})", field(worksheet, "name"), field(worksheet, "uuid")))
-                .collect();
-            Value::from(worksheets.join(" "))
-        }
-        "permission" if bundle.contains_key("permission") => {
-            Value::from(permission_level(bundle.get("permission")).as_str())
-        }
-        "group_permissions" if bundle.contains_key("group_permissions") => Value::from(group_permissions(bundle)),
-        "owner" => match bundle.get("owner").and_then(|owner| owner.get("user_name")) {
-            Some(name) => name.clone(),
-            None => Value::Null,
-        },
-        _ => match bundle.get(path) {
-            Some(value) if !value.is_null() => value.clone(),
-            _ => metadata(bundle, path).cloned().unwrap_or(Value::Null),
-        },
+        "owner" => bundle
+            .get("owner")
+            .and_then(|owner| owner.get("user_name"))
+            .cloned()
+            .unwrap_or(Value::Null),
+        _ => worksheet::genpath_value(bundle, path, &worksheet::OwnerNames::new()),
     }
-}
-
-/// `key:parent/path,…`.
-pub fn dependencies(bundle: &Object) -> String {
-    let list = dependencies_of(bundle);
-    let keyless = matches!(list.as_slice(), [only] if field(only, "child_path").is_empty());
-    let texts: Vec<String> = list.iter().map(|entry| dependency(entry, !keyless, false)).collect();
-    texts.join(",")
 }
 
 /// The dependencies of a bundle as the server sent them.
 pub fn dependencies_of(bundle: &Object) -> Vec<&Object> {
     related(bundle, "dependencies")
-}
-
-fn dependency(dependency: &Object, with_key: bool, with_uuid: bool) -> String {
-    let parent = field(dependency, if with_uuid { "parent_uuid" } else { "parent_name" });
-    let key = field(dependency, "child_path");
-    let prefix = match () {
-        () if !with_key => String::new(),
-        () if !with_uuid && key == parent => ":".to_owned(),
-        () => format!("{key}:"),
-    };
-    let path = field(dependency, "parent_path");
-    let slash = if path.is_empty() { "" } else { "/" };
-    format!("{prefix}{parent}{slash}{path}")
 }
 
 /// The command line that would recreate the bundle.
@@ -162,7 +115,16 @@ fn args(bundle: &Object) -> Value {
     let list = dependencies_of(bundle);
     let keyless = matches!(list.as_slice(), [only] if field(only, "child_path").is_empty());
     let mut words = vec![kind.to_owned()];
-    words.extend(list.iter().map(|entry| dependency(entry, !keyless, true)));
+    words.extend(list.iter().map(|entry| {
+        let key = if keyless {
+            String::new()
+        } else {
+            format!("{}:", field(entry, "child_path"))
+        };
+        let path = field(entry, "parent_path");
+        let slash = if path.is_empty() { "" } else { "/" };
+        format!("{key}{}{slash}{path}", field(entry, "parent_uuid"))
+    }));
     words.extend(
         text(bundle.get("command"))
             .filter(|command| !command.is_empty())
@@ -186,38 +148,6 @@ fn quote_argument(word: &str) -> String {
         format!("\"{}\"", word.replace('"', "\\\""))
     } else {
         word.to_owned()
-    }
-}
-
-/// What a bundle is in a few words: `[uploaded]`, `= key{name:uuid4}`, `! command`.
-pub fn summary(bundle: &Object) -> Option<String> {
-    let cut = |text: String| {
-        if text.chars().count() > MAX_SUMMARY {
-            text.chars().take(MAX_SUMMARY).chain("...".chars()).collect()
-        } else {
-            text
-        }
-    };
-    match field(bundle, "bundle_type") {
-        "dataset" | "program" if field(bundle, "state") == "ready" => Some("[uploaded]".to_owned()),
-        "dataset" | "program" => Some(String::new()),
-        "make" => {
-            let parts: Vec<String> = dependencies_of(bundle).iter().map(|entry| made_of(entry)).collect();
-            Some(cut(format!("= {}", parts.join(" "))))
-        }
-        "run" => Some(cut(format!("! {}", field(bundle, "command")))),
-        _ => None,
-    }
-}
-
-fn made_of(dependency: &Object) -> String {
-    let name = text(dependency.get("parent_name"));
-    let key = Some(field(dependency, "child_path")).filter(|key| !key.is_empty());
-    let key = key.or(name).unwrap_or("<none>");
-    let uuid: String = field(dependency, "parent_uuid").chars().take(4).collect();
-    match name {
-        Some(name) if name == key => format!("{key}{{{uuid}}}"),
-        name => format!("{key}{{{}:{uuid}}}", name.unwrap_or("<none>")),
     }
 }
 
@@ -273,8 +203,8 @@ mod tests {
     fn a_single_anonymous_dependency_has_no_key() {
         let make = object(&json!({"bundle_type": "make", "dependencies": [
             {"child_path": "", "parent_name": "digits", "parent_uuid": "0x7a9003", "parent_path": "x"}]}));
-        assert_eq!(dependencies(&make), "digits/x");
-        assert_eq!(summary(&make).unwrap(), "= digits{0x7a}");
+        assert_eq!(generalised(&make, "dependencies"), json!("digits/x"));
+        assert_eq!(generalised(&make, "summary"), json!("= digits{0x7a}"));
         assert_eq!(generalised(&make, "args"), json!("make 0x7a9003/x"));
     }
 
@@ -286,11 +216,5 @@ mod tests {
         let object = object(&json!({"group_permissions": [
             {"group_name": "public", "group": {"id": "0x41e95d8592"}, "permission": 1}]}));
         assert_eq!(group_permissions(&object), "public(0x41e95d):read");
-    }
-
-    #[test]
-    fn long_summaries_are_cut() {
-        let bundle = object(&json!({"bundle_type": "run", "command": "é".repeat(2000)}));
-        assert_eq!(summary(&bundle).unwrap().chars().count(), 1027);
     }
 }

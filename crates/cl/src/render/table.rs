@@ -8,8 +8,6 @@ pub struct Table {
     header: Vec<String>,
     right: Vec<bool>,
     rows: Vec<Vec<String>>,
-    indent: usize,
-    show_header: bool,
 }
 
 impl Table {
@@ -21,8 +19,6 @@ impl Table {
             header,
             right,
             rows: Vec::new(),
-            indent: 0,
-            show_header: true,
         }
     }
 
@@ -31,18 +27,6 @@ impl Table {
         for (name, right) in self.header.iter().zip(&mut self.right) {
             *right |= names.contains(&name.as_str());
         }
-        self
-    }
-
-    /// Puts blanks before each line.
-    pub fn indent(mut self, blanks: usize) -> Self {
-        self.indent = blanks;
-        self
-    }
-
-    /// Leaves the header line out; the dashes stay and the header still counts for the widths.
-    pub fn without_header(mut self) -> Self {
-        self.show_header = false;
         self
     }
 
@@ -61,11 +45,8 @@ impl Table {
         };
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
         let mut text = String::new();
-        if self.show_header {
-            self.line(&mut text, &self.header, &widths);
-        }
+        self.line(&mut text, &self.header, &widths);
         let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
-        text.push_str(&" ".repeat(self.indent));
         text.push_str(&"-".repeat(total));
         text.push('\n');
         for row in &self.rows {
@@ -75,7 +56,6 @@ impl Table {
     }
 
     fn line(&self, text: &mut String, cells: &[String], widths: &[usize]) {
-        text.push_str(&" ".repeat(self.indent));
         for (column, cell) in cells.iter().enumerate() {
             if column > 0 {
                 text.push_str("  ");
@@ -107,10 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_table_is_header_and_dashes_and_records_have_no_header() {
+    fn an_empty_table_is_header_and_dashes() {
         assert_eq!(Table::new(["a", "b"]).render(), "a  b\n----\n");
-        let mut record = Table::new(["key", "value"]).indent(2).without_header();
-        record.row(vec!["x:".into(), "1".into()]);
-        assert_eq!(record.render(), "  ----------\n  x:   1    \n");
     }
 }
