@@ -1,14 +1,18 @@
 //! `cl print`: a worksheet as text, rendered or as its source.
 
-use client::{Client, Query};
+use client::{Client, Object, Query};
+use domain::literal::display;
 use serde_json::{Value, json};
-use worksheet::print::{self, Printed};
 
 use super::{Command, Group};
 use crate::cli::Cli;
 use crate::error::{Error, Result};
 use crate::parse::{Argument, Arity, Parsed};
+use crate::render::table::Table;
 use crate::render::{contents, fields, source, worksheets};
+
+/// Lines of a contents block that does not say how many.
+const DEFAULT_LINES: u64 = 10;
 
 pub const COMMAND: Command = Command {
     name: "print",
@@ -68,21 +72,79 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
 
 async fn print_block(cli: &mut Cli, client: &Client, block: &Value) -> Result<()> {
     let filled = fill_cells(client, block).await?;
-    match print::block(filled.as_ref().unwrap_or(block), client.address()) {
-        Printed::Text(text) => cli.ui.line(text),
-        Printed::Contents {
-            bundle_uuid,
-            path,
-            max_lines,
-        } => {
-            let path = path.trim_start_matches('/');
-            match contents::show(&mut cli.ui, client, &bundle_uuid, path, max_lines, 0).await {
-                Ok(_) => Ok(()),
-                Err(Error::Named { message, .. } | Error::Plain(message)) => cli.ui.line(format!("ERROR: {message}")),
-                Err(error) => Err(error),
-            }
+    let Some(block) = filled.as_ref().unwrap_or(block).as_object() else {
+        return Ok(());
+    };
+    match fields::field(block, "mode") {
+        "contents_block" => print_contents(cli, client, block).await,
+        mode => match block_text(block, mode, client.address()) {
+            Some(text) => cli.ui.text(text),
+            None => Err(Error::usage(format!("Invalid display mode: {mode}"))),
+        },
+    }
+}
+
+/// The lines of a block that needs nothing more from the server; `None` for a mode that is not known.
+fn block_text(block: &Object, mode: &str, address: &str) -> Option<String> {
+    let line = match mode {
+        "markup_block" => fields::field(block, "text").to_owned(),
+        "table_block" => return Some(table(block, true)),
+        "record_block" => return Some(table(block, false)),
+        "image_block" => "[Image]".to_owned(),
+        "graph_block" => "[Graph]".to_owned(),
+        "schema_block" => "[SchemaBlock]".to_owned(),
+        "placeholder_block" => format!("[Placeholder] {}", fields::field(block, "directive")),
+        "subworksheets_block" => {
+            let sheets = fields::related(block, "subworksheet_infos");
+            let links = sheets.iter().map(|sheet| {
+                let link = fields::worksheet(address, fields::field(sheet, "uuid"), fields::field(sheet, "name"));
+                format!("[Worksheet {link}]")
+            });
+            links.collect::<Vec<_>>().join("\n")
         }
-        Printed::Unknown(mode) => Err(Error::usage(format!("Invalid display mode: {mode}"))),
+        _ => return None,
+    };
+    Some(line + "\n")
+}
+
+/// A table indented by two blanks; records have no header line, but its widths and the dashes.
+fn table(block: &Object, with_header: bool) -> String {
+    let header: Vec<&str> = match block.get("header") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let mut table = Table::new(header.iter().copied());
+    for row in fields::related(block, "rows") {
+        let cell = |name: &&str| match row.get(*name) {
+            None | Some(Value::Null) => String::new(),
+            Some(value) => display(value),
+        };
+        table.row(header.iter().map(cell).collect());
+    }
+    let text = table.render();
+    let start = if with_header {
+        0
+    } else {
+        text.find('\n').map_or(0, |end| end + 1)
+    };
+    text[start..]
+        .split_inclusive('\n')
+        .map(|line| format!("  {line}"))
+        .collect()
+}
+
+async fn print_contents(cli: &mut Cli, client: &Client, block: &Object) -> Result<()> {
+    let first = block
+        .get("bundles_spec")
+        .and_then(|spec| spec.get("bundle_infos"))
+        .and_then(|infos| infos.get(0));
+    let uuid = fields::text(first.and_then(|info| info.get("uuid"))).unwrap_or_default();
+    let path = fields::field(block, "target_genpath").trim_start_matches('/');
+    let lines = block.get("max_lines").and_then(Value::as_u64).unwrap_or(DEFAULT_LINES);
+    match contents::show(&mut cli.ui, client, uuid, path, lines, 0).await {
+        Ok(_) => Ok(()),
+        Err(Error::Named { message, .. } | Error::Plain(message)) => cli.ui.line(format!("ERROR: {message}")),
+        Err(error) => Err(error),
     }
 }
 
@@ -114,6 +176,41 @@ fn has_open_cells(rows: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_become_lines() {
+        let shown = |block: Value| {
+            let block = block.as_object().unwrap();
+            block_text(block, fields::field(block, "mode"), "https://h")
+        };
+        let infos = json!([{"uuid": "0x1", "name": "a"}, {"uuid": "0x2", "name": "b"}]);
+        let rows =
+            json!([{"key": "name:", "value": "x"}, {"key": "longer:", "value": 1.0}, {"key": "k", "value": null}]);
+        let header = json!(["key", "value"]);
+        for (block, text) in [
+            (json!({"mode": "markup_block", "text": "a\nb"}), "a\nb\n"),
+            (json!({"mode": "image_block"}), "[Image]\n"),
+            (
+                json!({"mode": "placeholder_block", "directive": "search x"}),
+                "[Placeholder] search x\n",
+            ),
+            (
+                json!({"mode": "subworksheets_block", "subworksheet_infos": infos}),
+                "[Worksheet https://h/worksheets/0x1 (a)]\n[Worksheet https://h/worksheets/0x2 (b)]\n",
+            ),
+            (
+                json!({"mode": "record_block", "header": header, "rows": rows}),
+                "  --------------\n  name:    x    \n  longer:  1.0  \n  k             \n",
+            ),
+            (
+                json!({"mode": "table_block", "header": header, "rows": []}),
+                "  key  value\n  ----------\n",
+            ),
+        ] {
+            assert_eq!(shown(block).as_deref(), Some(text));
+        }
+        assert_eq!(shown(json!({"mode": "hologram_block"})), None);
+    }
 
     #[test]
     fn only_references_to_files_are_open_cells() {
