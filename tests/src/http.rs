@@ -80,6 +80,8 @@ impl Http {
             "{method} {path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n",
             self.port
         );
+        // Without it the server takes us for a browser, and shows pages and redirections instead of plain errors.
+        head += "X-Requested-With: XMLHttpRequest\r\n";
         if let Some(token) = &self.token {
             head += &format!("Authorization: Bearer {token}\r\n");
         }

@@ -79,7 +79,7 @@ fn signal(pid: Pid, signal: Signal) -> Result<()> {
 fn gone(home: &Home, info: &ServerInfo, patience: Duration) -> bool {
     let start = Instant::now();
     loop {
-        if home.running().is_none_or(|now| now.pid != info.pid) {
+        if home.running().is_none_or(|now| now.pid != info.pid) && !is_alive(info.pid) {
             return true;
         }
         if start.elapsed() > patience {
@@ -87,6 +87,15 @@ fn gone(home: &Home, info: &ServerInfo, patience: Duration) -> bool {
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// Is there such a process, and not only the remains that its parent has not collected?
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may contain anything, so the state is what follows the last one.
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !stat.is_empty() && !rest.trim_start().starts_with('Z'))
 }
 
 /// Writes the last `lines` lines of the log to `out` and, when asked to, what is added until the process is interrupted.

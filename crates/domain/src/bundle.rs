@@ -113,6 +113,11 @@ pub fn check_dependencies(bundle_type: BundleType, dependencies: &[Dependency]) 
                 "child_path must match {CHILD_PATH_REGEX}, was {path}"
             )));
         }
+        if path.split('/').any(|part| part == "..") {
+            return Err(Error::usage(format!(
+                "child_path must not leave the bundle's directory, was {path}"
+            )));
+        }
         if path.is_empty() && bundle_type == BundleType::Run {
             return Err(Error::usage("child_path empty"));
         }
@@ -252,6 +257,12 @@ mod tests {
                 Some("child_path must match ^[a-zA-Z0-9_\\-./]*$, was a\n"),
             ),
             (BundleType::Run, vec![""], Some("child_path empty")),
+            (
+                BundleType::Run,
+                vec!["a/../../b"],
+                Some("child_path must not leave the bundle's directory, was a/../../b"),
+            ),
+            (BundleType::Run, vec!["a..b"], None),
             (BundleType::Make, vec![""], None),
             (
                 BundleType::Make,

@@ -74,7 +74,7 @@ fn bundles_are_described_found_renamed_and_removed(#[values(Engine::Sqlite, Engi
     cl.ok(&["edit", "params", "-n", "parameters", "-d", "the model", "-T", "tuned"]);
     assert_eq!(
         cl.ok(&["info", "-f", "name,description,tags", &one]),
-        "parameters\tthe model\ttuned"
+        "parameters\tthe model\t['tuned']"
     );
     // What others depend on stays, unless told otherwise.
     cl.run(&["rm", &one]).fails(1);

@@ -49,7 +49,6 @@ fn others_see_nothing_private_and_change_nothing(#[values(Engine::Sqlite, Engine
         &["download", &bundle],
         &["edit", &bundle, "-n", "stolen"],
         &["rm", &bundle],
-        &["run", &format!("x:{bundle}"), "cat x"],
         &["ls", "-w", &worksheet],
         &["add", "text", "graffiti", &worksheet],
     ] {
@@ -57,6 +56,11 @@ fn others_see_nothing_private_and_change_nothing(#[values(Engine::Sqlite, Engine
         assert_eq!(outcome.code, Some(1), "{outcome}");
         assert!(!outcome.text().contains("mine"), "{outcome}");
     }
+    // A run on what its owner may not read ends before it starts.
+    let spy = noor.ok(&["run", &format!("x:{bundle}"), "cat x"]);
+    noor.run(&["wait", &spy]).fails(1);
+    let why = noor.ok(&["info", "-f", "failure_message", &spy]);
+    assert!(why.contains("does not have sufficient permissions"), "{why}");
     assert!(!noor.run(&["search", "secret"]).text().contains("secret.txt"));
     assert_eq!(mira.ok(&["cat", &bundle]), "mine", "nothing changed");
     // The root account may do everything.

@@ -70,7 +70,7 @@ const FAILURES: &[(&str, &[&str], &str, &str)] = &[
         "a run over its memory limit",
         &["--request-memory", "64m"],
         "python3 -c 'import time; x = bytearray(400 << 20); x[::4096] = b\"x\" * len(x[::4096]); time.sleep(30)'",
-        "Memory limit 64mb exceeded.",
+        "Memory limit 64m exceeded.",
     ),
     (
         "a run over its disk limit",

@@ -160,7 +160,8 @@ async fn present_rows(state: &AppState, viewer: &Viewer, rows: &[WorksheetRow], 
 }
 
 async fn by_specs(state: &AppState, viewer: &Viewer, query: &Query) -> ApiResult<Vec<WorksheetRow>> {
-    let base = match query.non_empty("base") {
+    // The Python client writes "no worksheet" as the text `None`.
+    let base = match query.non_empty("base").filter(|base| *base != "None") {
         Some(spec) => Some(state.model.resolve_worksheet(viewer.id(), None, spec).await?),
         None => None,
     };
