@@ -81,8 +81,9 @@ pub struct Args {
     /// Exit after this many runs
     #[arg(long, value_name = "N", default_value_t = 999_999_999)]
     exit_after_num_runs: u64,
-    /// Exit, instead of going on, when the worker itself fails
+    /// Accepted for old scripts: a worker that itself fails always exits at once, with status 1
     #[arg(long)]
+    #[expect(dead_code)]
     exit_on_exception: bool,
     /// Total attempts to download a dependency
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -148,7 +149,6 @@ impl Args {
             pass_down_termination: self.pass_down_termination,
             delete_work_dir_on_exit: self.delete_work_dir_on_exit,
             exit_after_num_runs: self.exit_after_num_runs,
-            exit_on_exception: self.exit_on_exception,
             download_attempts: self.download_dependencies_max_retries,
             shared_memory_size: self.shared_memory_size_gb.saturating_mul(1 << 30),
             preemptible: self.preemptible,

@@ -101,7 +101,6 @@ pub struct Config {
     pub pass_down_termination: bool,
     pub delete_work_dir_on_exit: bool,
     pub exit_after_num_runs: u64,
-    pub exit_on_exception: bool,
     /// Attempts to download one dependency, in total.
     pub download_attempts: u32,
     /// `/dev/shm` of run containers, bytes.
@@ -135,7 +134,6 @@ impl Config {
             pass_down_termination: false,
             delete_work_dir_on_exit: false,
             exit_after_num_runs: 999_999_999,
-            exit_on_exception: false,
             download_attempts: 3,
             shared_memory_size: 1 << 30,
             preemptible: false,

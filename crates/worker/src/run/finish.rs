@@ -17,17 +17,12 @@ const UPLOAD_ATTEMPTS: u32 = 720;
 const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 
 pub async fn clean_up(run: &Arc<Run>, shared: &Arc<Shared>) -> (Stage, String) {
-    // A command may have been started just before a crash or a kill, and its handle not yet noted.
-    let handle = run.read(|state| {
-        state
-            .handle
-            .clone()
-            .unwrap_or_else(|| shared.runtime.handle(run.uuid.as_str(), &state.attempt))
-    });
-    let mut backoff = Backoff::new();
-    while let Err(error) = shared.runtime.remove(&handle).await {
-        tracing::error!("{}: {error}", run.uuid);
-        backoff.wait().await;
+    if run.read(|state| state.ended && !state.is_restaged) {
+        // Nothing runs any more; the container can go while the results are uploaded.
+        let (run, worker) = (run.clone(), shared.clone());
+        shared.spawn(async move { remove_container(&run, &worker).await });
+    } else {
+        remove_container(run, shared).await;
     }
     run.hold(None);
     let cleaned = run.clone();
@@ -53,6 +48,20 @@ pub async fn clean_up(run: &Arc<Run>, shared: &Arc<Shared>) -> (Stage, String) {
     }
     run.status("Uploading results.");
     (Stage::UploadingResults, "the run is cleaned up".to_owned())
+}
+
+/// Removes what the runtime keeps of the run; may be called again.
+async fn remove_container(run: &Run, shared: &Shared) {
+    // A command may have been started just before a crash or a kill, and its handle not yet noted.
+    let handle = run.read(|state| {
+        let unknown = || shared.runtime.handle(run.uuid.as_str(), &state.attempt);
+        state.handle.clone().unwrap_or_else(unknown)
+    });
+    let mut backoff = Backoff::new();
+    while let Err(error) = shared.runtime.remove(&handle).await {
+        tracing::error!("{}: {error}", run.uuid);
+        backoff.wait().await;
+    }
 }
 
 fn remove_links(run: &Run) {
@@ -163,8 +172,9 @@ fn prepare_last_words(run: &Run) {
     });
 }
 
-pub async fn finalize(run: &Arc<Run>, _shared: &Arc<Shared>) -> (Stage, String) {
+pub async fn finalize(run: &Arc<Run>, shared: &Arc<Shared>) -> (Stage, String) {
     run.until_finalized().await;
+    remove_container(run, shared).await;
     if run.read(|state| state.is_restaged && !state.finalized) {
         return (Stage::Restaged, "the worker hands the run back".to_owned());
     }

@@ -91,6 +91,9 @@ pub struct RunState {
     pub memory_usage: f64,
     pub memory_max: u64,
     pub disk_utilization: u64,
+    /// The command was seen to have ended.
+    #[serde(default)]
+    pub ended: bool,
     pub exitcode: Option<i32>,
     pub failure_message: Option<String>,
     pub is_killed: bool,
@@ -126,6 +129,7 @@ impl RunState {
             memory_usage: 0.0,
             memory_max: 0,
             disk_utilization: 0,
+            ended: false,
             exitcode: None,
             failure_message: None,
             is_killed: false,
@@ -210,14 +214,15 @@ impl RunState {
 
     /// Keeps how the command ended.
     pub fn ended(&mut self, exit: &Exit, now: f64) {
+        self.ended = exit.code.is_some();
         if !self.is_over() {
             self.exitcode = exit.code;
-            if let Some(failure) = &exit.failure {
-                self.fail(failure);
-            }
             let starved = exit.out_of_memory.unwrap_or(exit.code == Some(137)) && exit.code != Some(0);
             if starved {
+                // What bash has to say about the kernel's kill adds nothing.
                 self.kill(&memory_message(self.resources.memory));
+            } else if let Some(failure) = &exit.failure {
+                self.fail(failure);
             }
         }
         self.time_total = exit
@@ -325,6 +330,22 @@ pub mod tests {
         assert_eq!(state.profile.preparing.elapsed, Some(3.0));
         assert_eq!(state.profile.running.elapsed, Some(7.0));
         assert_eq!(state.profile.cleaning_up.elapsed, None);
+    }
+
+    #[test]
+    fn a_starved_command_has_one_reason_and_others_keep_theirs() {
+        let said = |code, oom| Exit {
+            code: Some(code),
+            out_of_memory: Some(oom),
+            failure: Some("line 1: Killed".into()),
+            ..Exit::default()
+        };
+        for (exit, failure) in [(said(137, true), None), (said(139, false), Some("line 1: Killed"))] {
+            let mut state = RunState::accept(message("x"), "a".into(), 0.0);
+            state.ended(&exit, 1.0);
+            assert_eq!(state.failure_message.as_deref(), failure);
+            assert!(state.ended);
+        }
     }
 
     #[test]
