@@ -6,7 +6,7 @@ run=$1 work=$2 tmp=$3 shm=$4
 shift 4
 exec 8<"$work" 9<"$run"
 mount --bind "$tmp" /tmp
-if [ ! -d "$work" ]; then
+if [ ! "$work" -ef /proc/self/fd/8 ]; then
   # The work directory was below /tmp, which is now another one.
   mkdir -p "$work"
   mount -c --bind /proc/self/fd/8 "$work"
