@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -74,6 +75,8 @@ pub struct System {
     /// Working directory of `cl`, for files to upload and download.
     files: PathBuf,
     home: PathBuf,
+    /// With the token of the first request; log-ins are slow on purpose.
+    http: OnceLock<Http>,
     _database: TestDatabase,
     _directory: TempDir,
 }
@@ -95,6 +98,7 @@ impl System {
             instance: None,
             files,
             home,
+            http: OnceLock::new(),
             _database: database,
             _directory: directory,
         };
@@ -254,7 +258,7 @@ impl System {
 
     /// Raw HTTP with a token of the root account.
     pub fn http(&self) -> Http {
-        self.http_as(USER, PASSWORD)
+        self.http.get_or_init(|| self.http_as(USER, PASSWORD)).clone()
     }
 
     pub fn http_as(&self, user: &str, password: &str) -> Http {
