@@ -121,7 +121,7 @@ fn latin1_byte(c: char) -> Option<u8> {
         ('Ÿ', 0x9f),
     ];
     match c as u32 {
-        code @ (0..=0x7f | 0xa0..=0xff | 0x81 | 0x8d | 0x8f | 0x90 | 0x9d) => u8::try_from(code).ok(),
+        code @ 0..=0xff => u8::try_from(code).ok(),
         _ => HIGH.iter().find(|(high, _)| *high == c).map(|(_, byte)| *byte),
     }
 }

@@ -237,7 +237,8 @@ fn sort_value(field: &str) -> Clause {
     let is_text =
         metadata::any_field(field).is_some_and(|field| matches!(field.kind, FieldKind::Str | FieldKind::List));
     if is_text {
-        metadata_value(field, "MIN(m.metadata_value)")
+        // SQLite forgets the column's collation on the way out of a subquery.
+        metadata_value(field, "LOWER(MIN(m.metadata_value))")
     } else {
         number_value(field)
     }

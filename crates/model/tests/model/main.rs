@@ -12,6 +12,7 @@ mod resolution;
 mod runs;
 mod schema;
 mod search;
+mod sql;
 mod stores;
 mod workers;
 mod worksheets;
