@@ -121,15 +121,12 @@ fn table(block: &Object, with_header: bool) -> String {
         };
         table.row(header.iter().map(cell).collect());
     }
-    let text = table.render();
-    let start = if with_header {
-        0
-    } else {
-        text.find('\n').map_or(0, |end| end + 1)
-    };
-    text[start..]
-        .split_inclusive('\n')
-        .map(|line| format!("  {line}"))
+    let without = usize::from(!with_header);
+    table
+        .lines()
+        .iter()
+        .skip(without)
+        .map(|line| format!("  {line}\n"))
         .collect()
 }
 

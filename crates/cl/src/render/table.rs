@@ -1,7 +1,5 @@
 //! Plain-text tables: columns two blanks apart, every cell padded, a line of dashes under the header.
 
-use std::fmt::Write as _;
-
 /// A table under construction.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -39,35 +37,32 @@ impl Table {
 
     /// The lines, each ended by a newline.
     pub fn render(&self) -> String {
+        self.lines().into_iter().map(|line| line + "\n").collect()
+    }
+
+    /// Header, dashes and rows. A cell with line breaks in it makes a line with line breaks.
+    pub fn lines(&self) -> Vec<String> {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
             cells.chain([self.header[column].chars().count()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
-        let mut text = String::new();
-        self.line(&mut text, &self.header, &widths);
         let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
-        text.push_str(&"-".repeat(total));
-        text.push('\n');
-        for row in &self.rows {
-            self.line(&mut text, row, &widths);
-        }
-        text
+        let mut lines = vec![self.line(&self.header, &widths), "-".repeat(total)];
+        lines.extend(self.rows.iter().map(|row| self.line(row, &widths)));
+        lines
     }
 
-    fn line(&self, text: &mut String, cells: &[String], widths: &[usize]) {
-        for (column, cell) in cells.iter().enumerate() {
-            if column > 0 {
-                text.push_str("  ");
-            }
-            let width = widths[column];
-            if self.right[column] {
-                let _ = write!(text, "{cell:>width$}");
+    fn line(&self, cells: &[String], widths: &[usize]) -> String {
+        let padded = cells.iter().zip(widths).zip(&self.right);
+        let padded = padded.map(|((cell, &width), right)| {
+            if *right {
+                format!("{cell:>width$}")
             } else {
-                let _ = write!(text, "{cell:<width$}");
+                format!("{cell:<width$}")
             }
-        }
-        text.push('\n');
+        });
+        padded.collect::<Vec<_>>().join("  ")
     }
 }
 
