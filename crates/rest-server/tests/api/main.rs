@@ -1,0 +1,9 @@
+//! The server as its clients see it: real listener, real database, real store, in one process.
+
+mod accounts;
+mod bundles;
+mod contents;
+mod support;
+mod transport;
+mod workers;
+mod worksheets;

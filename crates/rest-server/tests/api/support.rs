@@ -1,0 +1,232 @@
+//! A server on a free port with a throw-away home, and a client that speaks like the Python one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use domain::config::ServerConfig;
+use domain::user::Quota;
+use hub::{Hub, LocalHub};
+use model::{Model, ModelOptions, NewUser};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rest_server::{AppState, Settings, listener, router};
+use serde_json::{Value, json};
+use storage::{Storage, StorageOptions};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// Password of every test account.
+pub const PASSWORD: &str = "correct-horse";
+
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub state: AppState,
+    pub home: TempDir,
+    shutdown: CancellationToken,
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl TestServer {
+    /// A server with the accounts `codalab` (root), `alice` and `bob`.
+    pub async fn start() -> Self {
+        Self::start_with(Settings::default()).await
+    }
+
+    pub async fn start_with(settings: Settings) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let home = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:///{}", home.path().join("bundle.db").display());
+        let model = Model::connect(&url, &ModelOptions::default()).await.unwrap();
+        let quota = Quota {
+            time_quota: 1e9,
+            disk_quota: 1e9,
+            parallel_run_quota: 3,
+            ..Quota::default()
+        };
+        model.ensure_root(PASSWORD, quota, 1_700_000_000).await.unwrap();
+        for name in ["alice", "bob"] {
+            let user = NewUser {
+                user_name: name.to_owned(),
+                email: format!("{name}@example.org"),
+                password: PASSWORD.to_owned(),
+                is_verified: true,
+                quota,
+                ..NewUser::default()
+            };
+            model.create_user(user, 1_700_000_000).await.unwrap();
+        }
+        let options = StorageOptions { min_free_bytes: 0, min_free_percent: 0, ..StorageOptions::default() };
+        let storage = Storage::open(home.path(), options).unwrap();
+        let hub: Arc<dyn Hub> = Arc::new(LocalHub::new());
+        let shutdown = CancellationToken::new();
+        let config = ServerConfig { secret_key: "a secret of this test".to_owned(), ..ServerConfig::default() };
+        let state = AppState::new(model, storage, hub, config, settings, shutdown.clone());
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let serving =
+            listener::serve_router(socket, router(state.clone()), shutdown.clone(), listener::ListenerOptions::default());
+        tokio::spawn(serving);
+        Self { address, state, home, shutdown }
+    }
+
+    /// A client that is not logged in.
+    pub fn anonymous(&self) -> Client {
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Client { http, base: format!("http://{}/rest", self.address), token: None }
+    }
+
+    /// A client with a token of this account.
+    pub async fn login(&self, name: &str) -> Client {
+        self.login_as(name, "codalab_cli_client").await
+    }
+
+    /// A client with a token for one of the two OAuth clients.
+    pub async fn login_as(&self, name: &str, oauth_client: &str) -> Client {
+        let mut client = self.anonymous();
+        let form = [("grant_type", "password"), ("username", name), ("password", PASSWORD)];
+        let answer =
+            client.post("/oauth2/token").basic_auth(oauth_client, Some("")).form(&form).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let token: Value = answer.json().await.unwrap();
+        client.token = token["access_token"].as_str().map(str::to_owned);
+        client
+    }
+
+    /// True when nothing lies in staging and there is no contents of this bundle.
+    pub fn no_trace_of(&self, uuid: &str) -> bool {
+        let mut pending = vec![self.home.path().to_owned()];
+        while let Some(dir) = pending.pop() {
+            for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.contains(uuid) || (dir.ends_with("staging") && !name.is_empty()) {
+                    return false;
+                }
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    pending.push(entry.path());
+                }
+            }
+        }
+        true
+    }
+}
+
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    pub base: String,
+    pub token: Option<String>,
+}
+
+impl Client {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .header("X-Requested-With", "XMLHttpRequest")
+            .header("Accept-Encoding", "identity");
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    pub fn put(&self, path: &str) -> RequestBuilder {
+        self.request(Method::PUT, path)
+    }
+
+    /// Status and JSON (null for an empty body, text for other bodies).
+    pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let request = self.request(method, path);
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        read(request.send().await.unwrap()).await
+    }
+
+    /// The JSON of a successful `GET`.
+    pub async fn fetch(&self, path: &str) -> Value {
+        let (status, value) = self.send(Method::GET, path, None).await;
+        assert_eq!(status, 200, "{path}: {value}");
+        value
+    }
+
+    /// The JSON of a successful request with a body.
+    pub async fn change(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, value) = self.send(method, path, Some(body)).await;
+        assert!(status.is_success(), "{path}: {status} {value}");
+        value
+    }
+
+    /// Uuid of the home worksheet.
+    pub async fn home_worksheet(&self) -> String {
+        let found = self.fetch("/worksheets?specs=%2F").await;
+        text(&found["data"][0]["id"])
+    }
+
+    /// Creates a dataset that waits for its upload.
+    pub async fn new_dataset(&self, name: &str) -> String {
+        let worksheet = self.home_worksheet().await;
+        let body = json!({"data": [{"type": "bundles", "attributes": {
+            "bundle_type": "dataset",
+            "metadata": {"name": name, "description": "", "tags": [], "license": "", "source_url": ""}}}]});
+        let created = self.change(Method::POST, &format!("/bundles?worksheet={worksheet}"), body).await;
+        text(&created["data"][0]["id"])
+    }
+
+    /// Creates a run.
+    pub async fn new_run(&self, command: &str, dependencies: Value) -> String {
+        let worksheet = self.home_worksheet().await;
+        let body = json!({"data": [{"type": "bundles", "attributes": {
+            "bundle_type": "run", "command": command, "dependencies": dependencies,
+            "metadata": {"name": "run-it", "description": "", "tags": [], "allow_failed_dependencies": false,
+                "request_docker_image": "", "request_time": "", "request_memory": "", "request_disk": "",
+                "request_cpus": 1, "request_gpus": 0, "request_queue": "", "request_priority": 0,
+                "request_network": false, "exclude_patterns": []}}}]});
+        let created = self.change(Method::POST, &format!("/bundles?worksheet={worksheet}"), body).await;
+        text(&created["data"][0]["id"])
+    }
+
+    /// Uploads bytes as a file.
+    pub async fn upload(&self, uuid: &str, filename: &str, bytes: impl Into<reqwest::Body>) -> (StatusCode, String) {
+        let path = format!("/bundles/{uuid}/contents/blob/?filename={filename}&unpack=1&finalize_on_failure=1");
+        let answer = self.put(&path).body(bytes).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    /// A dataset with one file.
+    pub async fn dataset_with(&self, name: &str, bytes: &'static [u8]) -> String {
+        let uuid = self.new_dataset(name).await;
+        let (status, text) = self.upload(&uuid, "data.txt", bytes).await;
+        assert_eq!(status, 200, "{text}");
+        uuid
+    }
+}
+
+pub async fn read(answer: Response) -> (StatusCode, Value) {
+    let status = answer.status();
+    let json = answer.headers().get("content-type").is_some_and(|value| value == "application/json");
+    let body = answer.text().await.unwrap();
+    let value = match json {
+        true => serde_json::from_str(&body).unwrap(),
+        false if body.is_empty() => Value::Null,
+        false => Value::String(body),
+    };
+    (status, value)
+}
+
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+}
