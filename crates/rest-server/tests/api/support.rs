@@ -40,7 +40,7 @@ impl TestServer {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().unwrap();
         let url = format!("sqlite:///{}", home.path().join("bundle.db").display());
-        let model = Model::connect(&url, &ModelOptions::default()).await.unwrap();
+        let model = Model::connect(&url, &ModelOptions { password_iterations: 1, ..ModelOptions::default() }).await.unwrap();
         let quota = Quota {
             time_quota: 1e9,
             disk_quota: 1e9,
