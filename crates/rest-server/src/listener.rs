@@ -65,8 +65,8 @@ pub async fn serve_router(
             },
             () = shutdown.cancelled() => break,
         };
-        let serving = serve_connection(stream, router.clone(), shutdown.clone(), options);
         let abort = abort.clone();
+        let serving = serve_connection(stream, router.clone(), shutdown.clone(), Aborted(abort.clone()), options);
         connections.spawn(async move {
             tokio::select! {
                 () = serving => {}
@@ -85,12 +85,24 @@ pub async fn serve_router(
     Ok(())
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, shutdown: CancellationToken, options: ListenerOptions) {
+/// Rides on every request: cancelled before its connection is dropped by force. A body that ends after that was cut off,
+/// although it looks complete.
+#[derive(Clone, Debug)]
+pub(crate) struct Aborted(pub(crate) CancellationToken);
+
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    shutdown: CancellationToken,
+    aborted: Aborted,
+    options: ListenerOptions,
+) {
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
+        let (router, aborted) = (router.clone(), aborted.clone());
         async move {
-            let request = collapse_leading_slashes(request.map(Body::new));
+            let mut request = collapse_leading_slashes(request.map(Body::new));
+            request.extensions_mut().insert(aborted);
             Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
         }
     });

@@ -47,7 +47,7 @@ async fn a_revoked_or_invented_token_is_nobody() {
     let server = TestServer::start().await;
     let client = server.login("alice").await;
     let form = [("token", client.token.clone().unwrap())];
-    let answer = client.post("/oauth2/revoke").basic_auth("codalab_cli_client", Some("")).form(&form);
+    let answer = server.anonymous().post("/oauth2/revoke").basic_auth("codalab_cli_client", Some("")).form(&form);
     assert_eq!(answer.send().await.unwrap().status(), 200);
     let (status, message) = client.send(Method::GET, "/user", None).await;
     assert_eq!((status.as_u16(), message), (401, json!("User is not authenticated.")));

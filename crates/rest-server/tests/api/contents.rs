@@ -174,7 +174,7 @@ async fn bad_archives_fail_the_bundle_and_leave_no_trace() {
         assert!(message.starts_with("Upload failed: Invalid archive upload: failed to unpack"), "{name}: {message}");
         let (state, failure) = state_of(&alice, &uuid).await;
         assert_eq!((state.as_str(), failure), ("failed", message), "{name}");
-        assert!(server.no_trace_of(&uuid), "{name}");
+        server.wait_for_no_trace_of(&uuid).await;
     }
     assert_eq!(alice.fetch("/user").await["data"]["attributes"]["disk_used"], before);
     assert!(!server.home.path().join("evil").exists());
@@ -206,7 +206,7 @@ async fn a_body_cut_off_in_the_middle_leaves_no_trace() {
         }
         let (_, failure) = state_of(&alice, &uuid).await;
         assert!(failure.starts_with("Upload failed: "), "{failure}");
-        assert!(server.no_trace_of(&uuid), "{framing}");
+        server.wait_for_no_trace_of(&uuid).await;
     }
 }
 
@@ -261,7 +261,7 @@ async fn an_upload_over_the_quota_is_refused_and_gives_the_space_back() {
     assert!(message.starts_with("Upload failed: ") && message.contains("user disk quota exceeded"), "{message}");
     assert_eq!(state_of(&alice, &uuid).await.0, "failed");
     assert_eq!(alice.fetch("/user").await["data"]["attributes"]["disk_used"], 0);
-    assert!(server.no_trace_of(&uuid));
+    server.wait_for_no_trace_of(&uuid).await;
 }
 
 #[tokio::test]

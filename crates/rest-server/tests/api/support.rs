@@ -96,8 +96,16 @@ impl TestServer {
         client
     }
 
-    /// True when nothing lies in staging and there is no contents of this bundle.
-    pub fn no_trace_of(&self, uuid: &str) -> bool {
+    /// Waits until nothing lies in staging and nothing in the home is named after this bundle.
+    pub async fn wait_for_no_trace_of(&self, uuid: &str) {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !self.no_trace_of(uuid) {
+            assert!(tokio::time::Instant::now() < deadline, "something of {uuid} stays");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn no_trace_of(&self, uuid: &str) -> bool {
         let mut pending = vec![self.home.path().to_owned()];
         while let Some(dir) = pending.pop() {
             for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::{Document, kind};
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use bytes::Bytes;
 use domain::{Bundle, BundleState, BundleType, Error, ErrorKind, Uuid};
@@ -16,6 +16,7 @@ use storage::{Published, ReceiveOptions};
 use crate::auth::{LoginProtected, bearer_token};
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
+use crate::listener::Aborted;
 use crate::params::Query;
 use crate::path::PathUuid;
 use crate::routes::bundles::fetch::{Wanted, present_all};
@@ -44,6 +45,7 @@ pub async fn put(
     PathUuid(uuid): PathUuid,
     query: Query,
     headers: HeaderMap,
+    aborted: Option<Extension<Aborted>>,
     body: Body,
 ) -> ApiResult {
     let parameters = parameters(&state, &me, &query).await?;
@@ -54,7 +56,7 @@ pub async fn put(
     }
     check_sender(&state, &bundle, &headers).await?;
     let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = watched(body, announced);
+    let body = watched(body, announced, aborted.map(|Extension(aborted)| aborted));
     // The work goes on when the client hangs up, so that a bundle never stays between two states.
     let task = state.tasks.spawn({
         let state = state.clone();
@@ -233,27 +235,39 @@ async fn failed(state: &AppState, uuid: Uuid, parameters: &Parameters, error: Er
     Err(ApiError::Status(status, text))
 }
 
-/// The body with its two ways of being incomplete made into errors: silence, and fewer bytes than announced.
-fn watched(body: Body, announced: Option<u64>) -> impl Stream<Item = Result<Bytes, String>> + Unpin + Send {
+/// The body with its ways of being incomplete made into errors: silence, fewer bytes than announced, and an end that is
+/// only that of the connection.
+fn watched(
+    body: Body,
+    announced: Option<u64>,
+    aborted: Option<Aborted>,
+) -> impl Stream<Item = Result<Bytes, String>> + Unpin + Send {
     let chunks = body.into_data_stream();
-    let stream = futures::stream::unfold((chunks, 0u64, false), move |(mut chunks, received, ended)| async move {
+    let cut_off = move |received: u64| {
+        announced.is_some_and(|announced| announced != received)
+            || aborted.as_ref().is_some_and(|Aborted(token)| token.is_cancelled())
+    };
+    let start = (chunks, 0u64, false, cut_off);
+    let stream = futures::stream::unfold(start, |(mut chunks, received, ended, cut_off)| async move {
         if ended {
             return None;
         }
         match tokio::time::timeout(IDLE, chunks.next()).await {
-            Err(_) => Some((Err("the client stopped sending".to_owned()), (chunks, received, true))),
+            Err(_) => Some((Err("the client stopped sending".to_owned()), (chunks, received, true, cut_off))),
             Ok(Some(Ok(bytes))) => {
                 let received = received + bytes.len() as u64;
-                Some((Ok(bytes), (chunks, received, false)))
+                Some((Ok(bytes), (chunks, received, false, cut_off)))
             }
-            Ok(Some(Err(error))) => Some((Err(format!("the request body was cut off: {error}")), (chunks, received, true))),
-            Ok(None) if announced.is_some_and(|announced| announced != received) => {
-                Some((Err("the request body was cut off".to_owned()), (chunks, received, true)))
+            Ok(Some(Err(error))) => {
+                Some((Err(format!("the request body was cut off: {error}")), (chunks, received, true, cut_off)))
+            }
+            Ok(None) if cut_off(received) => {
+                Some((Err("the request body was cut off".to_owned()), (chunks, received, true, cut_off)))
             }
             Ok(None) => None,
         }
     });
-    Box::pin(stream)
+    Box::pin(stream.fuse())
 }
 
 /// Reads what the client still sends, within reason.
