@@ -158,9 +158,9 @@ pub(crate) async fn queue(tx: &mut Tx, message: &NewMessage<'_>) -> Result<i64> 
     .await
 }
 
-/// Forgets what was to be said to a worker about a run it does not have any more.
+/// Forgets what was to be said to a worker about a run it does not have any more. Questions stay until they expire:
+/// somebody waits for the answer, and the worker's "no longer running" ends that wait at once.
 pub(crate) async fn forget_run(tx: &mut Tx, run: Uuid) -> Result<()> {
-    tx.run("DELETE FROM `worker_message` WHERE `run_uuid` = ?", params![run])
-        .await
-        .map(drop)
+    let sql = "DELETE FROM `worker_message` WHERE `run_uuid` = ? AND `type` NOT IN ('read', 'netcat')";
+    tx.run(sql, params![run]).await.map(drop)
 }
