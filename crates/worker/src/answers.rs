@@ -38,6 +38,7 @@ pub fn answer(shared: Arc<Shared>, run: Option<Arc<Run>>, message: WorkerMessage
             read_args,
         } => {
             shared.clone().spawn(async move {
+                let _turn = shared.answering.acquire().await;
                 let found = match run {
                     Some(run) => Ok(read(&run, uuid.as_str(), path, read_args).await),
                     None => Err(Reply::no_longer_running()),
@@ -52,6 +53,7 @@ pub fn answer(shared: Arc<Shared>, run: Option<Arc<Run>>, message: WorkerMessage
             ..
         } => {
             shared.clone().spawn(async move {
+                let _turn = shared.answering.acquire().await;
                 let found = match run {
                     Some(run) => Ok(netcat(&shared, &run, port, &message).await.map_err(Error::internal)),
                     None => Err(Reply::no_longer_running()),

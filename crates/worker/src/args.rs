@@ -83,7 +83,6 @@ pub struct Args {
     exit_after_num_runs: u64,
     /// Accepted for old scripts: a worker that itself fails always exits at once, with status 1
     #[arg(long)]
-    #[expect(dead_code)]
     exit_on_exception: bool,
     /// Total attempts to download a dependency
     #[arg(long, value_name = "N", default_value_t = 3)]

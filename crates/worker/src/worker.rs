@@ -8,7 +8,7 @@ use std::time::Duration;
 use client::{Client, Endpoint, Options, PasswordLogin, Query, TokenSource, WORKER_CLIENT};
 use domain::Uuid;
 use domain::run::RunMessage;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +27,8 @@ use crate::workdir::WorkDir;
 
 /// Handing runs back may take this long after their commands have ended.
 const LAST_REPORT_PATIENCE: Duration = Duration::from_secs(30);
+/// Answers to reads at the same time.
+const ANSWERS: usize = 64;
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all parts of a running worker share.
@@ -47,6 +49,8 @@ pub struct Shared {
     runs: Mutex<BTreeMap<Uuid, Arc<Run>>>,
     accepted: AtomicU64,
     terminating: AtomicBool,
+    /// Answers being given; many slow readers must not use up the threads that everything else needs.
+    pub answering: Semaphore,
     tasks: TaskTracker,
     /// Ends all tasks. They can be cut off anywhere: the next worker goes on from the states on disk.
     stop: CancellationToken,
@@ -307,6 +311,7 @@ async fn set_up(config: Config, client: Client, own_user: Option<String>) -> Res
         runs: Mutex::default(),
         accepted: AtomicU64::new(0),
         terminating: AtomicBool::new(false),
+        answering: Semaphore::new(ANSWERS),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
         config,

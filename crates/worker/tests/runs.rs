@@ -1,5 +1,6 @@
 //! The worker's binary against a minimal server, with the process runtime and, where an engine and the default image
 //! are at hand, with Docker.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -621,6 +622,37 @@ async fn images_cannot_change_how_the_command_is_run() {
         let failure = report["failure_message"].as_str().unwrap_or_default();
         assert!(failure.contains(message), "{report}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_pulled_unless_it_is_too_large() {
+    let Some(setting) = Setting::new("docker").await else {
+        return;
+    };
+    let (name, digest) = support::registry::start().await;
+    let worker = setting.worker_with(&["--max-image-size", "1m"]);
+    let changes = json!({"resources": {"docker_image": name}});
+    let uuid = setting.run("true", &changes);
+    let (report, _) = setting.server.result(&uuid).await;
+    let failure = report["failure_message"].as_str().unwrap_or_default();
+    let start = format!("Failed to download Docker image: The size of {name}:latest: 2");
+    assert!(failure.starts_with(&start), "{failure}");
+    assert!(
+        failure.ends_with("m exceeds the maximum image size allowed 1m."),
+        "{failure}"
+    );
+    worker.kill();
+    let _worker = setting.worker();
+    let uuid = setting.run("true", &changes);
+    let (report, _) = setting.server.result(&uuid).await;
+    let removed = std::process::Command::new("docker").args(["rmi", "-f", &name]).output();
+    assert!(removed.unwrap().status.success());
+    // There is no bash in it, but it was taken.
+    assert_eq!(report["docker_image"], format!("{name}@{digest}"), "{report}");
+    assert!(
+        report["failure_message"].as_str().unwrap().contains("/bin/bash"),
+        "{report}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub mod registry;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;

@@ -55,7 +55,6 @@ impl Images {
     pub async fn get(&self, name: &str, progress: &watch::Sender<String>) -> Result<Image, String> {
         let name = with_tag(name);
         let image = self.available(&name, progress).await?;
-        self.check_size(&name, &image)?;
         if self.max_cache.is_some() {
             self.note_use(&image).await;
         }
@@ -99,6 +98,7 @@ impl Images {
                 Ok(image)
             }
             (None, Ok(())) => Err(format!("{name} was pulled, but the engine does not find it")),
+            (None, Err(PullError::TooLarge(why))) => Err(why),
             (None, Err(error)) => Err(format!("Can't download image: {error}")),
         }
     }
@@ -120,46 +120,40 @@ impl Images {
         }
     }
 
-    async fn pull(&self, name: &str, progress: &watch::Sender<String>, has_local: bool) -> Result<(), String> {
+    async fn pull(&self, name: &str, progress: &watch::Sender<String>, has_local: bool) -> Result<(), PullError> {
+        let failed = PullError::Failed;
         let options = CreateImageOptionsBuilder::default().from_image(name).build();
         let mut events = self.docker.create_image(Some(options), None, credentials(name));
         let mut heard = false;
+        // The compressed size of each layer, as it becomes known.
+        let mut layers: HashMap<String, u64> = HashMap::new();
         loop {
             let next = events.next();
             let event = if has_local && !heard {
-                tokio::time::timeout(REGISTRY_PATIENCE, next)
-                    .await
-                    .map_err(|_| "the registry does not answer")?
+                let silence = |_| failed("the registry does not answer".to_owned());
+                tokio::time::timeout(REGISTRY_PATIENCE, next).await.map_err(silence)?
             } else {
                 next.await
             };
-            match event {
+            let event = match event {
                 None => return Ok(()),
-                Some(Err(error)) => return Err(error.to_string()),
-                Some(Ok(event)) => {
-                    heard = true;
-                    if let Some(message) = event.error_detail.as_ref().and_then(|detail| detail.message.as_ref()) {
-                        return Err(message.clone());
-                    }
-                    progress.send_replace(progress_text(&event));
-                }
+                Some(Err(error)) => return Err(failed(error.to_string())),
+                Some(Ok(event)) => event,
+            };
+            heard = true;
+            if let Some(message) = event.error_detail.as_ref().and_then(|detail| detail.message.as_ref()) {
+                return Err(failed(message.clone()));
             }
+            if let (Some(layer), Some(size)) = (event.id.clone(), layer_size(&event)) {
+                layers.insert(layer, size);
+            }
+            let size = layers.values().sum();
+            if let Some(limit) = self.max_size.filter(|limit| size > *limit && !has_local) {
+                // Dropping the events ends the pull.
+                return Err(PullError::TooLarge(too_large(name, size, limit)));
+            }
+            progress.send_replace(progress_text(&event));
         }
-    }
-
-    fn check_size(&self, name: &str, image: &ImageInspect) -> Result<(), String> {
-        let (Some(limit), Some(size)) = (self.max_size, image.size.and_then(|size| u64::try_from(size).ok())) else {
-            return Ok(());
-        };
-        if size <= limit {
-            return Ok(());
-        }
-        let format = |bytes: u64| domain::size::format(bytes as f64);
-        Err(format!(
-            "The size of {name}: {} exceeds the maximum image size allowed {}.",
-            format(size),
-            format(limit)
-        ))
     }
 
     /// Tags the image with the time, and removes the longest unused ones while all together are too large.
@@ -211,6 +205,31 @@ impl Images {
         }
         Ok(())
     }
+}
+
+/// Why a pull ended without an image.
+#[derive(Debug, thiserror::Error)]
+enum PullError {
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+fn too_large(name: &str, size: u64, limit: u64) -> String {
+    let format = |bytes: u64| domain::size::format(bytes as f64);
+    format!(
+        "The size of {name}: {} exceeds the maximum image size allowed {}.",
+        format(size),
+        format(limit)
+    )
+}
+
+/// Bytes that a layer has to be downloaded.
+fn layer_size(event: &CreateImageInfo) -> Option<u64> {
+    let downloading = event.status.as_deref() == Some("Downloading");
+    let total = event.progress_detail.as_ref()?.total?;
+    u64::try_from(total).ok().filter(|_| downloading)
 }
 
 fn used_at(tag: &str) -> Option<f64> {
