@@ -55,7 +55,9 @@ fn quota_for(email: &str, defaults: &DefaultUser) -> Quota {
 
 /// True for addresses that end in `.edu`, `.edu.xx` or `.ac.xx`.
 fn is_academic(email: &str) -> bool {
-    let Some((_, host)) = email.rsplit_once('@') else { return false };
+    let Some((_, host)) = email.rsplit_once('@') else {
+        return false;
+    };
     let host = host.to_lowercase();
     let parts: Vec<&str> = host.split('.').collect();
     match parts.as_slice() {

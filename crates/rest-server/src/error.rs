@@ -50,9 +50,7 @@ impl ApiError {
     /// The HTTP status of this error.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Failure(error) => {
-                StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            Self::Failure(error) => StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             Self::Status(status, _) => *status,
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
             Self::Redirect(_) => StatusCode::SEE_OTHER,
@@ -103,7 +101,10 @@ impl IntoResponse for ApiError {
         }
         let internal = matches!(&self, Self::Failure(error) if error.kind == ErrorKind::Internal);
         let mut response = self.status().into_response();
-        response.extensions_mut().insert(ErrorText { message: self.message().to_owned(), internal });
+        response.extensions_mut().insert(ErrorText {
+            message: self.message().to_owned(),
+            internal,
+        });
         response
     }
 }

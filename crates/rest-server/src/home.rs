@@ -37,8 +37,13 @@ impl Home {
 
     /// Opens a home, creating the directory (0700), `config.json` and the secret key where they are missing.
     pub fn open(dir: &Path) -> Result<Self> {
-        let failed = |what: &Path, error: &std::io::Error| Error::internal(format!("Cannot use {}: {error}", what.display()));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| failed(dir, &error))?;
+        let failed =
+            |what: &Path, error: &std::io::Error| Error::internal(format!("Cannot use {}: {error}", what.display()));
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|error| failed(dir, &error))?;
         let dir = dir.canonicalize().map_err(|error| failed(dir, &error))?;
         let path = config_path(&dir);
         let mut value = match fs::read_to_string(&path) {
@@ -49,13 +54,20 @@ impl Home {
             }
             Err(error) => return Err(failed(&path, &error)),
         };
-        let has_secret = value["server"]["secret_key"].as_str().is_some_and(|secret| !secret.is_empty());
+        let has_secret = value["server"]["secret_key"]
+            .as_str()
+            .is_some_and(|secret| !secret.is_empty());
         if !has_secret {
             let server = value
                 .as_object_mut()
                 .map(|config| config.entry("server").or_insert_with(|| json!({})))
                 .and_then(Value::as_object_mut)
-                .ok_or_else(|| Error::usage(format!("{} is not a JSON object with a `server` object", path.display())))?;
+                .ok_or_else(|| {
+                    Error::usage(format!(
+                        "{} is not a JSON object with a `server` object",
+                        path.display()
+                    ))
+                })?;
             server.insert("secret_key".to_owned(), new_secret().into());
         }
         if !has_secret || !path.exists() {
@@ -68,7 +80,9 @@ impl Home {
     /// The database URL; a relative SQLite path is taken from the home.
     pub fn engine_url(&self) -> String {
         let default = || format!("sqlite:///{}", self.dir.join("bundle.db").display());
-        let Some(url) = &self.config.engine_url else { return default() };
+        let Some(url) = &self.config.engine_url else {
+            return default();
+        };
         match url.strip_prefix("sqlite:///") {
             Some(path) if !path.starts_with('/') => format!("sqlite:///{}", self.dir.join(path).display()),
             _ => url.clone(),
@@ -85,14 +99,21 @@ fn config_path(dir: &Path) -> PathBuf {
 
 fn new_secret() -> String {
     let mut random = rand::rng();
-    (0..SECRET_LENGTH).map(|_| char::from(SECRET_ALPHABET[random.random_range(0..SECRET_ALPHABET.len())])).collect()
+    (0..SECRET_LENGTH)
+        .map(|_| char::from(SECRET_ALPHABET[random.random_range(0..SECRET_ALPHABET.len())]))
+        .collect()
 }
 
 /// Replaces a file in one step, readable by its owner only.
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.tmp", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)
@@ -110,14 +131,22 @@ mod tests {
         assert_eq!(first.config.secret_key.len(), SECRET_LENGTH);
         let again = Home::open(&dir).unwrap();
         assert_eq!(again.config.secret_key, first.config.secret_key);
-        assert!(first.engine_url().ends_with("/a/home/bundle.db"), "{}", first.engine_url());
+        assert!(
+            first.engine_url().ends_with("/a/home/bundle.db"),
+            "{}",
+            first.engine_url()
+        );
         assert!(first.engine_url().starts_with("sqlite:////"), "{}", first.engine_url());
     }
 
     #[test]
     fn a_missing_secret_is_added_and_other_keys_are_kept() {
         let scratch = tempfile::tempdir().unwrap();
-        fs::write(scratch.path().join("config.json"), r#"{"mine": 1, "server": {"engine_url": "sqlite:///x.db"}}"#).unwrap();
+        fs::write(
+            scratch.path().join("config.json"),
+            r#"{"mine": 1, "server": {"engine_url": "sqlite:///x.db"}}"#,
+        )
+        .unwrap();
         let home = Home::open(scratch.path()).unwrap();
         assert!(home.engine_url().ends_with("/x.db"));
         let text = fs::read_to_string(scratch.path().join("config.json")).unwrap();

@@ -32,7 +32,10 @@ impl JsonBody {
     /// The resources of a create or update. A single object counts as a list of one.
     pub fn resources(self, kind: &str) -> ApiResult<Vec<ResourceInput>> {
         let items = self.data()?.into_iter();
-        items.enumerate().map(|(index, item)| ResourceInput::parse(item, kind, index)).collect()
+        items
+            .enumerate()
+            .map(|(index, item)| ResourceInput::parse(item, kind, index))
+            .collect()
     }
 
     /// Like [`Self::resources`] where exactly one is allowed; `several` is the text for more or fewer.
@@ -98,13 +101,23 @@ impl ResourceInput {
         }
         let attributes = take_object(&mut item, "attributes");
         let relationships = take_object(&mut item, "relationships");
-        let id = item.get("id").and_then(id_text).or_else(|| attributes.get("uuid").and_then(id_text));
-        Ok(Self { id, attributes, relationships, index })
+        let id = item
+            .get("id")
+            .and_then(id_text)
+            .or_else(|| attributes.get("uuid").and_then(id_text));
+        Ok(Self {
+            id,
+            attributes,
+            relationships,
+            index,
+        })
     }
 
     /// The id, which an update cannot do without.
     pub fn required_id(&self) -> ApiResult<&str> {
-        self.id.as_deref().ok_or_else(|| self.invalid("id", "Missing data for required field."))
+        self.id
+            .as_deref()
+            .ok_or_else(|| self.invalid("id", "Missing data for required field."))
     }
 
     /// True when the attribute was sent, even as null.
@@ -124,10 +137,12 @@ impl ResourceInput {
 
     /// A text that must be there.
     pub fn required_text(&self, name: &str) -> ApiResult<&str> {
-        self.text(name)?.ok_or_else(|| self.invalid(name, "Missing data for required field."))
+        self.text(name)?
+            .ok_or_else(|| self.invalid(name, "Missing data for required field."))
     }
 
     /// A text or null: outer `None` when absent, inner `None` for null.
+    #[allow(clippy::option_option)] // absent, null and a text are three different things in an update
     pub fn nullable_text(&self, name: &str) -> ApiResult<Option<Option<&str>>> {
         match self.attributes.get(name) {
             Some(Value::Null) => Ok(Some(None)),
@@ -141,9 +156,11 @@ impl ResourceInput {
         match self.attributes.get(name) {
             None => Ok(None),
             Some(Value::Null) => Err(self.invalid(name, "Field may not be null.")),
-            Some(Value::Number(number)) => {
-                number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)).map(Some).ok_or_else(wrong)
-            }
+            Some(Value::Number(number)) => number
+                .as_i64()
+                .or_else(|| number.as_f64().map(|float| float as i64))
+                .map(Some)
+                .ok_or_else(wrong),
             Some(Value::String(text)) => text.trim().parse().map(Some).map_err(|_| wrong()),
             Some(_) => Err(wrong()),
         }
@@ -177,8 +194,11 @@ impl ResourceInput {
     }
 
     /// The id that a to-one relationship names: outer `None` when absent, inner `None` for null.
+    #[allow(clippy::option_option)] // as above
     pub fn linkage(&self, name: &str, kind: &str) -> ApiResult<Option<Option<String>>> {
-        let Some(relationship) = self.relationships.get(name) else { return Ok(None) };
+        let Some(relationship) = self.relationships.get(name) else {
+            return Ok(None);
+        };
         match relationship.get("data") {
             None => Err(self.invalid_relationship(name, "Must include a `data` key")),
             Some(Value::Null) => Ok(Some(None)),
@@ -186,7 +206,8 @@ impl ResourceInput {
                 if data["type"].as_str() != Some(kind) {
                     return Err(self.invalid_relationship(name, "Invalid `type` specified"));
                 }
-                let id = id_text(&data["id"]).ok_or_else(|| self.invalid_relationship(name, "Must have an `id` field"))?;
+                let id =
+                    id_text(&data["id"]).ok_or_else(|| self.invalid_relationship(name, "Must have an `id` field"))?;
                 Ok(Some(Some(id)))
             }
         }
@@ -194,27 +215,36 @@ impl ResourceInput {
 
     /// The id of a relationship that must be there.
     pub fn required_linkage(&self, name: &str, kind: &str) -> ApiResult<String> {
-        self.linkage(name, kind)?.flatten().ok_or_else(|| self.invalid_relationship(name, "Must include a `data` key"))
+        self.linkage(name, kind)?
+            .flatten()
+            .ok_or_else(|| self.invalid_relationship(name, "Must include a `data` key"))
     }
 
     /// A name by the common rule.
     pub fn name(&self, name: &str) -> ApiResult<Option<&str>> {
         let text = self.text(name)?;
         match text {
-            Some(text) if domain::name::check(text).is_err() => {
-                Err(self.invalid(name, &format!("Names must match ^[a-zA-Z_][a-zA-Z0-9_\\.\\-]*$, was {text}")))
-            }
+            Some(text) if domain::name::check(text).is_err() => Err(self.invalid(
+                name,
+                &format!("Names must match ^[a-zA-Z_][a-zA-Z0-9_\\.\\-]*$, was {text}"),
+            )),
             _ => Ok(text),
         }
     }
 
     /// The error for an attribute of this resource.
     pub fn invalid(&self, attribute: &str, detail: &str) -> ApiError {
-        ApiError::Invalid { detail: detail.to_owned(), pointer: format!("/data/{}/attributes/{attribute}", self.index) }
+        ApiError::Invalid {
+            detail: detail.to_owned(),
+            pointer: format!("/data/{}/attributes/{attribute}", self.index),
+        }
     }
 
     fn invalid_relationship(&self, name: &str, detail: &str) -> ApiError {
-        ApiError::Invalid { detail: detail.to_owned(), pointer: format!("/data/{}/relationships/{name}", self.index) }
+        ApiError::Invalid {
+            detail: detail.to_owned(),
+            pointer: format!("/data/{}/relationships/{name}", self.index),
+        }
     }
 }
 
@@ -239,12 +269,17 @@ mod tests {
         let cases = [
             (json!({}), "Object must include `data` key."),
             (json!({"data": [{}]}), "`data` object must include `type` key."),
-            (json!({"data": [{"type": "bundles"}]}), "Invalid type. Expected \"worksheets\"."),
+            (
+                json!({"data": [{"type": "bundles"}]}),
+                "Invalid type. Expected \"worksheets\".",
+            ),
         ];
         for (document, expected) in cases {
             assert_eq!(body(document).resources("worksheets").unwrap_err().message(), expected);
         }
-        let wrong = body(json!({"data": [{"type": "x", "id": "1"}]})).linkages("bundles").unwrap_err();
+        let wrong = body(json!({"data": [{"type": "x", "id": "1"}]}))
+            .linkages("bundles")
+            .unwrap_err();
         assert_eq!(wrong.message(), "type must be 'bundles'");
     }
 
@@ -265,7 +300,10 @@ mod tests {
             resource.name("bad").unwrap_err().message(),
             "Names must match ^[a-zA-Z_][a-zA-Z0-9_\\.\\-]*$, was no spaces"
         );
-        assert_eq!(resource.required_text("none").unwrap_err().message(), "Missing data for required field.");
+        assert_eq!(
+            resource.required_text("none").unwrap_err().message(),
+            "Missing data for required field."
+        );
     }
 
     #[test]
@@ -274,9 +312,18 @@ mod tests {
             "owner": {"data": {"type": "users", "id": 7}}, "none": {"data": null}, "broken": {}}}]});
         let resource = body(document).resources("t").unwrap().remove(0);
         assert_eq!(resource.required_linkage("owner", "users").unwrap(), "7");
-        assert_eq!(resource.linkage("owner", "groups").unwrap_err().message(), "Invalid `type` specified");
+        assert_eq!(
+            resource.linkage("owner", "groups").unwrap_err().message(),
+            "Invalid `type` specified"
+        );
         assert_eq!(resource.linkage("none", "users").unwrap(), Some(None));
-        assert_eq!(resource.linkage("broken", "users").unwrap_err().message(), "Must include a `data` key");
-        assert_eq!(resource.required_linkage("absent", "users").unwrap_err().message(), "Must include a `data` key");
+        assert_eq!(
+            resource.linkage("broken", "users").unwrap_err().message(),
+            "Must include a `data` key"
+        );
+        assert_eq!(
+            resource.required_linkage("absent", "users").unwrap_err().message(),
+            "Must include a `data` key"
+        );
     }
 }

@@ -32,7 +32,11 @@ pub struct ListenerOptions {
 
 impl Default for ListenerOptions {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(60), drain: Duration::from_secs(30), max_connections: 4096 }
+        Self {
+            header_timeout: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+            max_connections: 4096,
+        }
     }
 }
 
@@ -66,7 +70,13 @@ pub async fn serve_router(
             () = shutdown.cancelled() => break,
         };
         let abort = abort.clone();
-        let serving = serve_connection(stream, router.clone(), shutdown.clone(), Aborted(abort.clone()), options);
+        let serving = serve_connection(
+            stream,
+            router.clone(),
+            shutdown.clone(),
+            Aborted(abort.clone()),
+            options,
+        );
         connections.spawn(async move {
             tokio::select! {
                 () = serving => {}
@@ -144,7 +154,11 @@ mod tests {
 
     #[test]
     fn leading_double_slashes_are_collapsed_and_the_query_stays() {
-        for (given, expected) in [("//rest/user?x=1", "/rest/user?x=1"), ("/rest/user", "/rest/user"), ("///a", "/a")] {
+        for (given, expected) in [
+            ("//rest/user?x=1", "/rest/user?x=1"),
+            ("/rest/user", "/rest/user"),
+            ("///a", "/a"),
+        ] {
             let request = Request::builder().uri(given).body(Body::empty()).unwrap();
             assert_eq!(collapse_leading_slashes(request).uri().to_string(), expected);
         }

@@ -84,8 +84,15 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logging(arguments.serve.debug);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let wanted = arguments.serve.processes.saturating_mul(arguments.serve.threads).clamp(1, cores.max(2));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(wanted).enable_all().build();
+    let wanted = arguments
+        .serve
+        .processes
+        .saturating_mul(arguments.serve.threads)
+        .clamp(1, cores.max(2));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(wanted)
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(arguments)),
         Err(error) => Err(Error::internal(format!("cannot start the runtime: {error}"))),
@@ -102,9 +109,13 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         None => run_server(arguments.serve).await,
-        Some(Command::CreateUser { name, email, password_stdin: _, verified, home }) => {
-            create_user(home, name, email, verified).await
-        }
+        Some(Command::CreateUser {
+            name,
+            email,
+            password_stdin: _,
+            verified,
+            home,
+        }) => create_user(home, name, email, verified).await,
     }
 }
 
@@ -113,13 +124,19 @@ async fn run_server(arguments: Serve) -> Result<()> {
     stop_on_signals(&shutdown)?;
     let home = Home::open(&arguments.home.unwrap_or_else(Home::default_dir))?;
     let hub: Arc<dyn Hub> = match arguments.hub_url {
-        Some(url) => Arc::new(RemoteHub::connect(RemoteHubConfig { url, key: arguments.hub_key })),
+        Some(url) => Arc::new(RemoteHub::connect(RemoteHubConfig {
+            url,
+            key: arguments.hub_key,
+        })),
         None => Arc::new(LocalHub::new()),
     };
     let state = open_state(&home, hub, Settings::from_env()?, shutdown).await?;
     let host = arguments.host.unwrap_or_else(|| home.config.rest_host.clone());
     let port = arguments.port.unwrap_or(home.config.rest_port);
-    let options = ServeOptions { address: format!("{host}:{port}"), listener: ListenerOptions::default() };
+    let options = ServeOptions {
+        address: format!("{host}:{port}"),
+        listener: ListenerOptions::default(),
+    };
     serve(state, options).await
 }
 
@@ -136,12 +153,24 @@ async fn create_user(home: Option<PathBuf>, name: String, email: String, verifie
         ..ModelOptions::default()
     };
     let model = Model::connect(&home.engine_url(), &options).await?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64);
-    let account = Account { user_name: name, email, password, is_verified: verified };
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs() as i64);
+    let account = Account {
+        user_name: name,
+        email,
+        password,
+        is_verified: verified,
+    };
     let created = accounts::create(&model, &home.config.default_user, account, now).await;
     model.close().await;
     let user = created?;
-    let _ = writeln!(std::io::stderr(), "Created user {} with id {}.", user.user_name, user.user_id);
+    let _ = writeln!(
+        std::io::stderr(),
+        "Created user {} with id {}.",
+        user.user_name,
+        user.user_id
+    );
     Ok(())
 }
 
@@ -151,7 +180,9 @@ fn start_logging(debug: bool) {
     let filter = EnvFilter::try_from_env("CODALAB_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let format = std::env::var("CODALAB_LOG_FORMAT").unwrap_or_default();
     let text = format == "text" || (format != "json" && std::io::stderr().is_terminal());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if text {
         builder.init();
     } else {

@@ -19,12 +19,20 @@ impl Query {
 
     /// The last value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Every value of a parameter, in order.
     pub fn all(&self, name: &str) -> Vec<String> {
-        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
+        self.0
+            .iter()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 
     /// True when the parameter was sent at all, even empty.
@@ -61,10 +69,19 @@ impl Query {
 
     /// The names in `include`, each of which must be among `supported`.
     pub fn include(&self, supported: &[&str]) -> ApiResult<Vec<String>> {
-        let names: Vec<String> =
-            self.get("include").unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        let unknown: Vec<&str> =
-            names.iter().map(String::as_str).filter(|name| !supported.contains(name)).collect();
+        let names: Vec<String> = self
+            .get("include")
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let unknown: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !supported.contains(name))
+            .collect();
         if unknown.is_empty() {
             Ok(names)
         } else {
@@ -100,8 +117,14 @@ mod tests {
     #[test]
     fn bad_parameters_say_what_is_wrong() {
         let query = Query::parse("force=yes&n=many&include=owner,moon,sun");
-        assert_eq!(query.flag("force", false).unwrap_err().message(), "'force' parameter must be integer boolean");
+        assert_eq!(
+            query.flag("force", false).unwrap_err().message(),
+            "'force' parameter must be integer boolean"
+        );
         assert_eq!(query.int("n").unwrap_err().message(), "Invalid int 'many'");
-        assert_eq!(query.include(&["owner"]).unwrap_err().message(), "?include=moon,sun not supported");
+        assert_eq!(
+            query.include(&["owner"]).unwrap_err().message(),
+            "?include=moon,sun not supported"
+        );
     }
 }

@@ -46,5 +46,8 @@ fn not_found(parts: &Parts) -> ApiError {
 
 /// The request target before routing took the prefix away.
 pub fn full_uri(parts: &Parts) -> &Uri {
-    parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0)
+    parts
+        .extensions
+        .get::<OriginalUri>()
+        .map_or(&parts.uri, |original| &original.0)
 }

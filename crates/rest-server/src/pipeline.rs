@@ -30,7 +30,10 @@ pub struct RequestContext {
 /// The outermost layer of the API: gives the request its id, writes the access line, and gives errors their body.
 pub async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let context = RequestContext { request_id: request_id(request.headers()), user: Arc::default() };
+    let context = RequestContext {
+        request_id: request_id(request.headers()),
+        user: Arc::default(),
+    };
     request.extensions_mut().insert(context.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -91,25 +94,42 @@ pub async fn parse_json(request: Request, next: Next) -> Response {
 async fn read_json(body: Body) -> Result<Option<serde_json::Value>, ApiError> {
     let collected = tokio::time::timeout(JSON_DEADLINE, Limited::new(body, JSON_LIMIT).collect())
         .await
-        .map_err(|_| ApiError::Status(StatusCode::REQUEST_TIMEOUT, "The request body did not arrive in time".to_owned()))?;
+        .map_err(|_| {
+            ApiError::Status(
+                StatusCode::REQUEST_TIMEOUT,
+                "The request body did not arrive in time".to_owned(),
+            )
+        })?;
     let bytes = match collected {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(ApiError::Status(StatusCode::PAYLOAD_TOO_LARGE, "Request to large".to_owned()));
+            return Err(ApiError::Status(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Request to large".to_owned(),
+            ));
         }
         Err(_) => return Err(ApiError::usage("The request body was cut off")),
     };
     if bytes.is_empty() {
         return Ok(None);
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(|_| ApiError::usage("Invalid JSON"))
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|_| ApiError::usage("Invalid JSON"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"))
+        .is_some_and(|value| {
+            value
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .eq_ignore_ascii_case("application/json")
+        })
 }
 
 /// Answer to a path that no route has.
@@ -123,6 +143,7 @@ pub async fn method_not_allowed() -> Response {
 }
 
 /// Turns a panic in a handler into a 500, so that it costs one request and not the connection.
+#[allow(clippy::needless_pass_by_value)] // the signature that the layer asks for
 pub fn panic_response(cause: Box<dyn std::any::Any + Send>) -> Response {
     let text = cause
         .downcast_ref::<&str>()
@@ -133,9 +154,15 @@ pub fn panic_response(cause: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 fn request_id(headers: &HeaderMap) -> Arc<str> {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|text| {
-        (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    });
+    let given = headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|text| {
+            (1..=64).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        });
     match given {
         Some(text) => text.into(),
         None => uuid::Uuid::new_v4().simple().to_string().into(),
@@ -143,7 +170,10 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
 }
 
 fn is_health(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz" | "/rest/health/live" | "/rest/health/ready")
+    matches!(
+        path,
+        "/healthz" | "/readyz" | "/rest/health/live" | "/rest/health/ready"
+    )
 }
 
 fn write_error_body(response: &mut Response, error: &ErrorText, plain: bool, request_id: &str) {
@@ -166,8 +196,16 @@ fn write_error_body(response: &mut Response, error: &ErrorText, plain: bool, req
 }
 
 fn error_page(status: StatusCode, message: &str) -> String {
-    let title = format!("Error: {} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
-    let message = message.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    let title = format!(
+        "Error: {} {}",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default()
+    );
+    let message = message
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;");
     format!(
         "<!DOCTYPE html>\n<html><head><title>{title}</title></head>\n<body><h1>{title}</h1>\n<pre>{message}</pre>\n</body></html>\n"
     )

@@ -54,8 +54,12 @@ pub fn bundle(record: &BundleRecord, permission: Permission, extras: &BundleExtr
     }
     let mut attributes = BundleAttributes::new(bundle, permission, &parent_facts(record));
     attributes.metadata = ascii_metadata(&bundle.metadata);
-    let owner = bundle.owner_id.as_deref().filter(|_| !bundle.is_anonymous || extras.show_owner);
-    let mut resource = Resource::new(kind::BUNDLES, bundle.uuid.as_str(), attributes).to_one("owner", kind::USERS, owner);
+    let owner = bundle
+        .owner_id
+        .as_deref()
+        .filter(|_| !bundle.is_anonymous || extras.show_owner);
+    let mut resource =
+        Resource::new(kind::BUNDLES, bundle.uuid.as_str(), attributes).to_one("owner", kind::USERS, owner);
     if let Some(children) = &extras.children {
         resource = resource.to_many("children", kind::BUNDLES, children.iter().map(Uuid::as_str));
     }
@@ -63,7 +67,11 @@ pub fn bundle(record: &BundleRecord, permission: Permission, extras: &BundleExtr
         resource = resource.to_many("host_worksheets", kind::WORKSHEETS, worksheets.iter().map(Uuid::as_str));
     }
     if let Some(ids) = &extras.group_permissions {
-        resource = resource.to_many("group_permissions", kind::BUNDLE_PERMISSIONS, ids.iter().map(ToString::to_string));
+        resource = resource.to_many(
+            "group_permissions",
+            kind::BUNDLE_PERMISSIONS,
+            ids.iter().map(ToString::to_string),
+        );
     }
     if extras.display_metadata {
         resource = resource.with_meta(DisplayMetadata::new(bundle.bundle_type, Some(bundle.state)));
@@ -82,17 +90,28 @@ pub fn parent_facts(record: &BundleRecord) -> ParentFacts {
 /// Metadata for output; what is not ASCII in old rows reads as `?`.
 pub fn ascii_metadata(metadata: &Metadata) -> Metadata {
     let readable = |value: &Value| match value {
-        Value::String(text) if !text.is_ascii() => {
-            text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect::<String>().into()
-        }
+        Value::String(text) if !text.is_ascii() => text
+            .chars()
+            .map(|c| if c.is_ascii() { c } else { '?' })
+            .collect::<String>()
+            .into(),
         other => other.clone(),
     };
-    Metadata(metadata.iter().map(|(key, value)| (key.clone(), readable(value))).collect())
+    Metadata(
+        metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), readable(value)))
+            .collect(),
+    )
 }
 
 /// A bundle where only its name matters.
 pub fn named_bundle(uuid: Uuid, name: &str) -> Resource {
-    Resource::new(kind::BUNDLES, uuid.as_str(), json!({"uuid": uuid, "metadata": {"name": name}}))
+    Resource::new(
+        kind::BUNDLES,
+        uuid.as_str(),
+        json!({"uuid": uuid, "metadata": {"name": name}}),
+    )
 }
 
 /// A worksheet where only its name matters.
@@ -121,7 +140,10 @@ pub fn worksheet(worksheet: &Worksheet, permission: Permission, last_item_id: Op
         permission: Some(permission),
         permission_spec: Some(permission.to_string()),
     };
-    let owner = worksheet.owner_id.as_deref().filter(|_| !worksheet.is_anonymous || permission == Permission::All);
+    let owner = worksheet
+        .owner_id
+        .as_deref()
+        .filter(|_| !worksheet.is_anonymous || permission == Permission::All);
     Resource::new(kind::WORKSHEETS, worksheet.uuid.as_str(), attributes).to_one("owner", kind::USERS, owner)
 }
 
@@ -135,28 +157,38 @@ pub fn listed_worksheet(row: &WorksheetRow, groups: &[GroupPermission], reveal: 
         date_last_modified: row.date_last_modified,
     };
     let owner = row.owner_id.as_deref().filter(|_| reveal);
-    Resource::new(kind::WORKSHEETS, row.uuid.as_str(), attributes).to_one("owner", kind::USERS, owner).to_many(
-        "group_permissions",
-        kind::WORKSHEET_PERMISSIONS,
-        groups.iter().map(|row| row.id.to_string()),
-    )
+    Resource::new(kind::WORKSHEETS, row.uuid.as_str(), attributes)
+        .to_one("owner", kind::USERS, owner)
+        .to_many(
+            "group_permissions",
+            kind::WORKSHEET_PERMISSIONS,
+            groups.iter().map(|row| row.id.to_string()),
+        )
 }
 
 /// A group; `members` adds its administrators and members, without the owner.
 pub fn group(details: &GroupDetails, user_defined: bool, members: bool) -> Resource {
     let group = &details.group;
-    let attributes =
-        GroupAttributes { name: group.name.clone(), user_defined: user_defined.then_some(group.user_defined) };
-    let resource =
-        Resource::new(kind::GROUPS, group.uuid.as_str(), attributes).to_one("owner", kind::USERS, group.owner_id.as_deref());
+    let attributes = GroupAttributes {
+        name: group.name.clone(),
+        user_defined: user_defined.then_some(group.user_defined),
+    };
+    let resource = Resource::new(kind::GROUPS, group.uuid.as_str(), attributes).to_one(
+        "owner",
+        kind::USERS,
+        group.owner_id.as_deref(),
+    );
     if !members {
         return resource;
     }
     let listed = |admin: bool| {
-        let chosen = details.members.iter().filter(move |member| {
-            member.is_admin == admin && Some(&member.user_id) != details.group.owner_id.as_ref()
-        });
+        let chosen = details
+            .members
+            .iter()
+            .filter(move |member| member.is_admin == admin && Some(&member.user_id) != details.group.owner_id.as_ref());
         chosen.map(|member| member.user_id.to_string())
     };
-    resource.to_many("admins", kind::USERS, listed(true)).to_many("members", kind::USERS, listed(false))
+    resource
+        .to_many("admins", kind::USERS, listed(true))
+        .to_many("members", kind::USERS, listed(false))
 }

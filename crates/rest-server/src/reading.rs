@@ -36,7 +36,11 @@ pub async fn resolve(state: &AppState, viewer: &Viewer, uuid: Uuid, path: &str, 
         match look(state, bundle, &path, depth).await {
             Ok(target) => return Ok(target),
             Err((bundle, error)) => {
-                let next = if error.is_not_found() { through_dependency(&bundle, &path) } else { None };
+                let next = if error.is_not_found() {
+                    through_dependency(&bundle, &path)
+                } else {
+                    None
+                };
                 let error = first_failure.get_or_insert(error);
                 match next {
                     Some((parent, rest)) => (uuid, path) = (parent, rest),
@@ -53,13 +57,18 @@ pub async fn readable_bundle(state: &AppState, viewer: &Viewer, uuid: Uuid) -> A
     let Some(record) = state.model.bundles(&[uuid]).await?.pop() else {
         return Err(ApiError::not_found(format!("Could not find bundle with uuid {uuid}")));
     };
-    state.model.check_permission(ObjectKind::Bundle, viewer.id(), &[uuid], Permission::Read).await?;
+    state
+        .model
+        .check_permission(ObjectKind::Bundle, viewer.id(), &[uuid], Permission::Read)
+        .await?;
     Ok(record.bundle)
 }
 
 /// The stored contents of a bundle.
 pub fn stored(state: &AppState, bundle: &Bundle) -> Contents {
-    state.storage.contents_of(&bundle.uuid, Some(bundle.metadata.str("link_url")))
+    state
+        .storage
+        .contents_of(&bundle.uuid, Some(bundle.metadata.str("link_url")))
 }
 
 async fn look(state: &AppState, bundle: Bundle, path: &str, depth: u32) -> Result<Target, (Bundle, ApiError)> {
@@ -69,13 +78,22 @@ async fn look(state: &AppState, bundle: Bundle, path: &str, depth: u32) -> Resul
             bundle.uuid
         ))),
         BundleState::Running => look_at_worker(state, &bundle, path, depth).await,
-        _ => look_in_store(state, &bundle, path, depth).await.map(|info| (info, false)),
+        _ => look_in_store(state, &bundle, path, depth)
+            .await
+            .map(|info| (info, false)),
     };
     match found {
         Ok((mut info, live)) => {
-            info.resolved_target =
-                Some(ResolvedTarget { bundle_uuid: bundle.uuid.to_string(), subpath: path.to_owned() });
-            Ok(Target { bundle, path: path.to_owned(), info, live })
+            info.resolved_target = Some(ResolvedTarget {
+                bundle_uuid: bundle.uuid.to_string(),
+                subpath: path.to_owned(),
+            });
+            Ok(Target {
+                bundle,
+                path: path.to_owned(),
+                info,
+                live,
+            })
         }
         Err(error) => Err((bundle, error)),
     }
@@ -88,7 +106,9 @@ async fn look_at_worker(state: &AppState, bundle: &Bundle, path: &str, depth: u3
         // The run may have ended since its record was read; then its results are in the store.
         Err(refusal) => match state.model.bundle_states(&[bundle.uuid]).await?.get(&bundle.uuid) {
             Some(BundleState::Running) | None => Err(refusal.into_error(bundle)),
-            Some(_) => look_in_store(state, bundle, path, depth).await.map(|info| (info, false)),
+            Some(_) => look_in_store(state, bundle, path, depth)
+                .await
+                .map(|info| (info, false)),
         },
     }
 }
@@ -101,17 +121,30 @@ async fn look_in_store(state: &AppState, bundle: &Bundle, path: &str, depth: u32
 
 /// Bytes of a target that lives at a worker: gzip for files, a tar.gz for directories.
 pub async fn read_live(state: &AppState, target: &Target, read: ReadArgs) -> ApiResult<axum::body::Body> {
-    relay::read(state, &target.bundle, &target.path, read).await.map_err(|refusal| refusal.into_error(&target.bundle))
+    relay::read(state, &target.bundle, &target.path, read)
+        .await
+        .map_err(|refusal| refusal.into_error(&target.bundle))
 }
 
 /// The first `limit` bytes of a file, unpacked.
 pub async fn file_beginning(state: &AppState, target: &Target, limit: u64) -> ApiResult<contents::ByteStream> {
     if target.live {
-        let body = read_live(state, target, ReadArgs::ReadFileSection { offset: 0, length: limit }).await?;
+        let body = read_live(
+            state,
+            target,
+            ReadArgs::ReadFileSection {
+                offset: 0,
+                length: limit,
+            },
+        )
+        .await?;
         return Ok(contents::gunzip_stream(body.into_data_stream()));
     }
     let contents = stored(state, &target.bundle);
-    Ok(contents.file(&contents.sub_path(&target.path)?).await?.range_stream(0, limit))
+    Ok(contents
+        .file(&contents.sub_path(&target.path)?)
+        .await?
+        .range_stream(0, limit))
 }
 
 /// The parent and the path inside it, when `path` begins with the place of a dependency.
@@ -121,13 +154,20 @@ fn through_dependency(bundle: &Bundle, path: &str) -> Option<(Uuid, String)> {
         let rest = path.strip_prefix(place).filter(|_| !place.is_empty())?;
         let rest = if rest.is_empty() { rest } else { rest.strip_prefix('/')? };
         let parent_path = dependency.parent_path.trim_matches('/');
-        let separator = if parent_path.is_empty() || rest.is_empty() { "" } else { "/" };
+        let separator = if parent_path.is_empty() || rest.is_empty() {
+            ""
+        } else {
+            "/"
+        };
         Some((dependency.parent_uuid, format!("{parent_path}{separator}{rest}")))
     })
 }
 
 fn normalised(path: &str) -> String {
-    path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
+    path.split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 impl ApiError {

@@ -59,21 +59,36 @@ pub async fn target_info(state: &AppState, bundle: &Bundle, path: &str, depth: i
     match reply {
         Reply::Json(value) => {
             let reply = understand(value)?;
-            reply.target_info.ok_or_else(|| Refusal::Failed(ApiError::internal("the worker's answer has no target_info")))
+            reply
+                .target_info
+                .ok_or_else(|| Refusal::Failed(ApiError::internal("the worker's answer has no target_info")))
         }
-        Reply::Data(..) => Err(Refusal::Failed(ApiError::internal("the worker answered an info request with data"))),
+        Reply::Data(..) => Err(Refusal::Failed(ApiError::internal(
+            "the worker answered an info request with data",
+        ))),
     }
 }
 
 /// Bytes from a running bundle. Those of files are gzip, those of directories a tar.gz.
 pub async fn read(state: &AppState, bundle: &Bundle, path: &str, read_args: ReadArgs) -> Result<Body, Refusal> {
-    data(state, bundle.uuid, |uuid, socket_id| WorkerMessage::Read { uuid, socket_id, path: path.to_owned(), read_args })
-        .await
+    data(state, bundle.uuid, |uuid, socket_id| WorkerMessage::Read {
+        uuid,
+        socket_id,
+        path: path.to_owned(),
+        read_args,
+    })
+    .await
 }
 
 /// Sends `message` to a TCP port of the run; the body is what comes back, unencoded.
 pub async fn netcat(state: &AppState, bundle: &Bundle, port: u16, message: String) -> Result<Body, Refusal> {
-    data(state, bundle.uuid, |uuid, socket_id| WorkerMessage::Netcat { uuid, socket_id, port, message }).await
+    data(state, bundle.uuid, |uuid, socket_id| WorkerMessage::Netcat {
+        uuid,
+        socket_id,
+        port,
+        message,
+    })
+    .await
 }
 
 async fn data(state: &AppState, uuid: Uuid, message: impl FnOnce(Uuid, i64) -> WorkerMessage) -> Result<Body, Refusal> {
@@ -94,8 +109,11 @@ async fn data(state: &AppState, uuid: Uuid, message: impl FnOnce(Uuid, i64) -> W
 }
 
 fn understand(value: serde_json::Value) -> Result<JsonReply, Refusal> {
-    let reply: JsonReply = serde_json::from_value(value)
-        .map_err(|error| Refusal::Failed(ApiError::internal(format!("the worker's answer makes no sense: {error}"))))?;
+    let reply: JsonReply = serde_json::from_value(value).map_err(|error| {
+        Refusal::Failed(ApiError::internal(format!(
+            "the worker's answer makes no sense: {error}"
+        )))
+    })?;
     if reply.is_no_longer_running() {
         return Err(Refusal::NoLongerRunning);
     }
@@ -110,10 +128,17 @@ async fn ask(
     uuid: Uuid,
     message: impl FnOnce(Uuid, i64) -> WorkerMessage,
 ) -> Result<(Reply, Socket), Refusal> {
-    let Some(worker) = state.model.worker_of_run(uuid).await? else { return Err(Refusal::Unreachable) };
+    let Some(worker) = state.model.worker_of_run(uuid).await? else {
+        return Err(Refusal::Unreachable);
+    };
     let id = state.model.allocate_socket(&worker).await?;
-    let mut socket = Socket { state: state.clone(), channel: state.replies.open(id, worker.clone()) };
-    send(state, &worker, &message(uuid, id)).await.map_err(Refusal::Failed)?;
+    let mut socket = Socket {
+        state: state.clone(),
+        channel: state.replies.open(id, worker.clone()),
+    };
+    send(state, &worker, &message(uuid, id))
+        .await
+        .map_err(Refusal::Failed)?;
     match socket.channel.answer(PATIENCE).await {
         Some(reply) => Ok((reply, socket)),
         None => Err(Refusal::Unreachable),
@@ -125,8 +150,20 @@ async fn send(state: &AppState, worker: &WorkerKey, message: &WorkerMessage) -> 
     let now = state.now();
     let payload = serde_json::to_value(message).map_err(|error| ApiError::internal(error.to_string()))?;
     let expires = now + PATIENCE.as_secs() as i64;
-    state.model.queue_message(worker, message.uuid(), message.type_name(), &payload, now, Some(expires)).await?;
-    state.hub.publish(hub::Event::message_queued(&worker.user_id, &worker.worker_id));
+    state
+        .model
+        .queue_message(
+            worker,
+            message.uuid(),
+            message.type_name(),
+            &payload,
+            now,
+            Some(expires),
+        )
+        .await?;
+    state
+        .hub
+        .publish(hub::Event::message_queued(&worker.user_id, &worker.worker_id));
     Ok(())
 }
 

@@ -48,7 +48,11 @@ impl Replies {
     pub fn open(&self, id: i64, worker: WorkerKey) -> ReplyChannel {
         let (sender, receiver) = oneshot::channel();
         self.lock().insert(id, Waiting { worker, sender });
-        ReplyChannel { id, replies: self.clone(), receiver }
+        ReplyChannel {
+            id,
+            replies: self.clone(),
+            receiver,
+        }
     }
 
     /// True when somebody waits on `id` for this worker.
@@ -58,7 +62,8 @@ impl Replies {
 
     /// Hands a JSON answer over. False when nobody waits any more.
     pub fn deliver_json(&self, id: i64, value: serde_json::Value) -> bool {
-        self.take(id).is_some_and(|waiting| waiting.sender.send(Reply::Json(value)).is_ok())
+        self.take(id)
+            .is_some_and(|waiting| waiting.sender.send(Reply::Json(value)).is_ok())
     }
 
     /// Hands a data answer over and moves `body` until its end, or until the reader has gone away.
@@ -77,7 +82,12 @@ impl Replies {
                     }
                 }
                 Err(error) => {
-                    let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, format!("the worker's answer was cut off: {error}"));
+                    let cut = || {
+                        io::Error::new(
+                            io::ErrorKind::UnexpectedEof,
+                            format!("the worker's answer was cut off: {error}"),
+                        )
+                    };
                     let _ = sender.send(Err(cut())).await;
                     return Err(cut());
                 }
@@ -119,7 +129,10 @@ mod tests {
     use serde_json::json;
 
     fn worker(id: &str) -> WorkerKey {
-        WorkerKey { user_id: "0".into(), worker_id: id.into() }
+        WorkerKey {
+            user_id: "0".into(),
+            worker_id: id.into(),
+        }
     }
 
     #[tokio::test]
@@ -142,7 +155,9 @@ mod tests {
             let replies = replies.clone();
             async move { replies.deliver_data(1, json!({}), Body::from("hello")).await }
         });
-        let Some(Reply::Data(_, mut chunks)) = channel.answer(Duration::from_secs(1)).await else { panic!("no data") };
+        let Some(Reply::Data(_, mut chunks)) = channel.answer(Duration::from_secs(1)).await else {
+            panic!("no data")
+        };
         assert_eq!(chunks.recv().await.unwrap().unwrap(), "hello");
         assert!(chunks.recv().await.is_none());
         sending.await.unwrap().unwrap();

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 /// Any JSON value as it is: arrays and scalars, which carry no version.
 pub fn json_value(value: &Value) -> Response {
     let mut response = Response::new(Body::from(value.to_string()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

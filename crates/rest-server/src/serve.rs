@@ -40,7 +40,14 @@ pub async fn open_state(
     let storage = tokio::task::spawn_blocking(move || Storage::open(&dir, StorageOptions::default()))
         .await
         .map_err(|error| Error::internal(format!("opening the bundle store failed: {error}")))??;
-    Ok(AppState::new(model, storage, hub, home.config.clone(), settings, shutdown))
+    Ok(AppState::new(
+        model,
+        storage,
+        hub,
+        home.config.clone(),
+        settings,
+        shutdown,
+    ))
 }
 
 /// Serves until the state's shutdown token is cancelled and what was running has ended.

@@ -33,7 +33,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { version: api::VERSION.to_owned(), protected_mode: false, default_store: None }
+        Self {
+            version: api::VERSION.to_owned(),
+            protected_mode: false,
+            default_store: None,
+        }
     }
 }
 
@@ -41,7 +45,10 @@ impl Settings {
     /// Reads `CODALAB_PROTECTED_MODE` and `CODALAB_DEFAULT_BUNDLE_STORE_NAME`.
     pub fn from_env() -> domain::Result<Self> {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let protected_mode = match text("CODALAB_PROTECTED_MODE").map(|value| value.to_lowercase()).as_deref() {
+        let protected_mode = match text("CODALAB_PROTECTED_MODE")
+            .map(|value| value.to_lowercase())
+            .as_deref()
+        {
             None | Some("false" | "0" | "no" | "off") => false,
             Some("true" | "1" | "yes" | "on") => true,
             Some(other) => {
@@ -49,7 +56,11 @@ impl Settings {
                 return Err(domain::Error::usage(message));
             }
         };
-        Ok(Self { protected_mode, default_store: text("CODALAB_DEFAULT_BUNDLE_STORE_NAME"), ..Self::default() })
+        Ok(Self {
+            protected_mode,
+            default_store: text("CODALAB_DEFAULT_BUNDLE_STORE_NAME"),
+            ..Self::default()
+        })
     }
 }
 
@@ -117,7 +128,9 @@ impl AppState {
     /// Unix seconds.
     #[allow(clippy::unused_self)] // reads as the server's clock, and leaves room for one that tests can turn
     pub fn now(&self) -> i64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64)
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |elapsed| elapsed.as_secs() as i64)
     }
 
     /// The answer for a document.
@@ -137,7 +150,11 @@ impl AppState {
 
     /// The worker that checked in with this access token, if one did.
     pub(crate) fn worker_of_token(&self, token: &str) -> Option<WorkerKey> {
-        self.worker_tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&digest(token)).cloned()
+        self.worker_tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&digest(token))
+            .cloned()
     }
 }
 

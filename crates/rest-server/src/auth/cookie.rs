@@ -38,9 +38,15 @@ impl SessionSigner {
 
     /// The `Set-Cookie` value of a fresh session; `secure` when the browser came over HTTPS.
     pub fn set_cookie(&self, user_id: &str, now: i64, secure: bool) -> String {
-        let session = Session { user_id: user_id.to_owned(), expires: now + MAX_AGE };
+        let session = Session {
+            user_id: user_id.to_owned(),
+            expires: now + MAX_AGE,
+        };
         let secure = if secure { "; Secure" } else { "" };
-        format!("{COOKIE}=\"{}\"; Max-Age={MAX_AGE}; Path=/; HttpOnly; SameSite=Lax{secure}", self.seal(&session))
+        format!(
+            "{COOKIE}=\"{}\"; Max-Age={MAX_AGE}; Path=/; HttpOnly; SameSite=Lax{secure}",
+            self.seal(&session)
+        )
     }
 
     /// The session of a request, or `None` for a missing, forged or expired cookie.

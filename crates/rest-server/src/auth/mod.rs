@@ -153,7 +153,10 @@ async fn identify(parts: &Parts, state: &AppState) -> ApiResult<Viewer> {
 /// The token of an `Authorization: Bearer` header.
 pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
 }
 
 /// A cookie travels with requests that other sites start, so changes need an origin that is ours.
@@ -162,7 +165,9 @@ fn check_origin(parts: &Parts) -> ApiResult<()> {
         return Ok(());
     }
     let text = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(source) = text(header::ORIGIN).or_else(|| text(header::REFERER)) else { return Ok(()) };
+    let Some(source) = text(header::ORIGIN).or_else(|| text(header::REFERER)) else {
+        return Ok(());
+    };
     let ours = host(&parts.headers);
     let theirs = url::Url::parse(source).ok().and_then(|url| {
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -171,7 +176,9 @@ fn check_origin(parts: &Parts) -> ApiResult<()> {
     if theirs.as_deref() == Some(ours) {
         Ok(())
     } else {
-        Err(ApiError::permission("This request was started by another site. Open CodaLab itself and try again."))
+        Err(ApiError::permission(
+            "This request was started by another site. Open CodaLab itself and try again.",
+        ))
     }
 }
 
@@ -211,9 +218,14 @@ fn not_authenticated(parts: &Parts) -> ApiError {
 }
 
 fn login_redirect(parts: &Parts) -> ApiError {
-    let path = crate::path::full_uri(parts).path_and_query().map_or("/", |path| path.as_str());
+    let path = crate::path::full_uri(parts)
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
     let here = format!("{}://{}{path}", scheme(&parts.headers), host(&parts.headers));
-    ApiError::Redirect(format!("{LOGIN_PAGE}?next={}", utf8_percent_encode(&here, NON_ALPHANUMERIC)))
+    ApiError::Redirect(format!(
+        "{LOGIN_PAGE}?next={}",
+        utf8_percent_encode(&here, NON_ALPHANUMERIC)
+    ))
 }
 
 #[cfg(test)]
@@ -223,7 +235,12 @@ mod tests {
 
     #[test]
     fn only_bearer_headers_carry_tokens() {
-        for (value, expected) in [("Bearer abc", Some("abc")), ("bearer abc ", Some("abc")), ("Basic abc", None), ("Bearer ", None)] {
+        for (value, expected) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc ", Some("abc")),
+            ("Basic abc", None),
+            ("Bearer ", None),
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
             assert_eq!(bearer_token(&headers), expected, "{value}");
@@ -233,7 +250,11 @@ mod tests {
     #[test]
     fn changes_by_cookie_must_come_from_our_own_pages() {
         let parts = |method: &str, origin: &str| {
-            let request = Request::builder().method(method).uri("/rest/user").header("host", "lab:2900").header("origin", origin);
+            let request = Request::builder()
+                .method(method)
+                .uri("/rest/user")
+                .header("host", "lab:2900")
+                .header("origin", origin);
             request.body(()).unwrap().into_parts().0
         };
         assert!(check_origin(&parts("PATCH", "http://lab:2900")).is_ok());
@@ -243,9 +264,14 @@ mod tests {
 
     #[test]
     fn the_login_page_learns_where_to_return() {
-        let request = Request::builder().uri("/rest/user?a=b").header("host", "lab").header("x-forwarded-proto", "https");
+        let request = Request::builder()
+            .uri("/rest/user?a=b")
+            .header("host", "lab")
+            .header("x-forwarded-proto", "https");
         let parts = request.body(()).unwrap().into_parts().0;
-        let ApiError::Redirect(target) = not_authenticated(&parts) else { panic!("not a redirect") };
+        let ApiError::Redirect(target) = not_authenticated(&parts) else {
+            panic!("not a redirect")
+        };
         assert_eq!(target, "/account/login?next=https%3A%2F%2Flab%2Frest%2Fuser%3Fa%3Db");
     }
 }

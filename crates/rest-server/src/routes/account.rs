@@ -14,7 +14,11 @@ use crate::state::AppState;
 type Fields = Vec<(String, String)>;
 
 fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
-    fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    fields
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.as_str())
+        .filter(|value| !value.is_empty())
 }
 
 /// A redirect target from a client must stay on this site: no scheme, no authority, nothing that browsers read as one.
@@ -28,7 +32,9 @@ fn relative(target: &str) -> ApiResult<&str> {
 }
 
 fn with_query(target: &str, pairs: &[(&str, &str)]) -> String {
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish();
     let separator = if target.contains('?') { '&' } else { '?' };
     format!("{target}{separator}{query}")
 }
@@ -46,17 +52,13 @@ pub async fn login(State(state): State<AppState>, headers: HeaderMap, Form(field
     let failure = relative(field(&fields, "error_uri").unwrap_or("/account/login"))?;
     let name = field(&fields, "username").unwrap_or_default();
     let word = field(&fields, "password").unwrap_or_default();
-    match state.model.check_credentials(name, word, state.now()).await? {
-        Some(user) => {
-            let secure = scheme(&headers) == "https";
-            let value = state.sessions.set_cookie(&user.user_id, state.now(), secure);
-            Ok(set_cookie(redirect(success), &value))
-        }
-        None => {
-            let error = [("error", "Login/password did not match."), ("next", success)];
-            Ok(redirect(&with_query(failure, &error)))
-        }
-    }
+    let Some(user) = state.model.check_credentials(name, word, state.now()).await? else {
+        let error = [("error", "Login/password did not match."), ("next", success)];
+        return Ok(redirect(&with_query(failure, &error)));
+    };
+    let secure = scheme(&headers) == "https";
+    let value = state.sessions.set_cookie(&user.user_id, state.now(), secure);
+    Ok(set_cookie(redirect(success), &value))
 }
 
 /// `GET /account/logout`
@@ -68,7 +70,11 @@ pub async fn logout(query: Query) -> ApiResult {
 /// `GET /account/verify/{key}`
 pub async fn verify(State(state): State<AppState>, Path(key): Path<String>) -> ApiResult {
     let verified = state.model.verify_user(&key, state.now()).await?;
-    Ok(redirect(if verified { "/account/verify/success" } else { "/account/verify/error" }))
+    Ok(redirect(if verified {
+        "/account/verify/success"
+    } else {
+        "/account/verify/error"
+    }))
 }
 
 /// `GET /account/css`: shows or hides parts of old pages.
@@ -92,13 +98,27 @@ mod tests {
         for good in ["/", "/worksheets?x=1", "/a//b"] {
             assert_eq!(relative(good).unwrap(), good);
         }
-        for bad in ["//evil.example", "http://evil.example", "/\\evil.example", "evil", "", "/a\r\nb"] {
-            assert_eq!(relative(bad).unwrap_err().message(), "Only relative URIs are allowed!", "{bad}");
+        for bad in [
+            "//evil.example",
+            "http://evil.example",
+            "/\\evil.example",
+            "evil",
+            "",
+            "/a\r\nb",
+        ] {
+            assert_eq!(
+                relative(bad).unwrap_err().message(),
+                "Only relative URIs are allowed!",
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn queries_are_form_encoded() {
-        assert_eq!(with_query("/l?a=1", &[("error", "no way"), ("next", "/")]), "/l?a=1&error=no+way&next=%2F");
+        assert_eq!(
+            with_query("/l?a=1", &[("error", "no way"), ("next", "/")]),
+            "/l?a=1&error=no+way&next=%2F"
+        );
     }
 }

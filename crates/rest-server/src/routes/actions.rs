@@ -15,13 +15,12 @@ use crate::input::{JsonBody, ResourceInput};
 use crate::state::AppState;
 
 /// Performs the actions in order, after all of them have been checked.
-pub async fn act(
-    State(state): State<AppState>,
-    LoginProtected(_, me): LoginProtected,
-    body: JsonBody,
-) -> ApiResult {
-    let actions: Vec<BundleAction> =
-        body.resources(kind::BUNDLE_ACTIONS)?.iter().map(parse).collect::<Result<_, _>>()?;
+pub async fn act(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
+    let actions: Vec<BundleAction> = body
+        .resources(kind::BUNDLE_ACTIONS)?
+        .iter()
+        .map(parse)
+        .collect::<Result<_, _>>()?;
     let uuids: Vec<Uuid> = actions.iter().map(|action| action.uuid).collect();
     need_all_on_bundles(&state, Some(&me.user_id), &uuids).await?;
     for action in &actions {
@@ -31,12 +30,17 @@ pub async fn act(
         }
     }
     Ok(state.respond(Document::many(
-        actions.into_iter().map(|action| Resource::new(kind::BUNDLE_ACTIONS, Value::Null, action)),
+        actions
+            .into_iter()
+            .map(|action| Resource::new(kind::BUNDLE_ACTIONS, Value::Null, action)),
     )))
 }
 
 async fn kill(state: &AppState, uuid: Uuid) -> ApiResult<()> {
-    let message = WorkerMessage::Kill { uuid, kill_message: None };
+    let message = WorkerMessage::Kill {
+        uuid,
+        kill_message: None,
+    };
     let payload = serde_json::to_value(&message).map_err(|error| ApiError::internal(error.to_string()))?;
     match state.model.kill(uuid, Some(&payload), state.now()).await? {
         KillOutcome::Killed => state.hub.publish(hub::Event::bundle_changed(uuid, BundleState::Killed)),
@@ -48,13 +52,18 @@ async fn kill(state: &AppState, uuid: Uuid) -> ApiResult<()> {
 async fn write(state: &AppState, action: &BundleAction) -> ApiResult<()> {
     let subpath = action.subpath.as_deref().unwrap_or_default();
     let text = action.string.as_deref().unwrap_or_default();
-    let worker = state.model.write_to_run(action.uuid, subpath, text, state.now()).await?;
+    let worker = state
+        .model
+        .write_to_run(action.uuid, subpath, text, state.now())
+        .await?;
     wake(state, &worker);
     Ok(())
 }
 
 fn wake(state: &AppState, worker: &WorkerKey) {
-    state.hub.publish(hub::Event::message_queued(&worker.user_id, &worker.worker_id));
+    state
+        .hub
+        .publish(hub::Event::message_queued(&worker.user_id, &worker.worker_id));
 }
 
 fn parse(input: &ResourceInput) -> ApiResult<BundleAction> {
@@ -64,9 +73,13 @@ fn parse(input: &ResourceInput) -> ApiResult<BundleAction> {
     }
     let subpath = input.nullable_text("subpath")?.flatten();
     if let Some(path) = subpath
-        && !path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+        && !path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
     {
-        return Err(ApiError::usage(format!("Child path must match ^[a-zA-Z0-9_\\-.]*\\Z, was {path}")));
+        return Err(ApiError::usage(format!(
+            "Child path must match ^[a-zA-Z0-9_\\-.]*\\Z, was {path}"
+        )));
     }
     if action == "write" && matches!(subpath, None | Some("" | "." | "..")) {
         return Err(input.invalid("subpath", "Missing data for required field."));

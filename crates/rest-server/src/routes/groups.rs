@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::included_users;
 use crate::auth::{LoginProtected, Viewer};
-use api::Document;
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
 use crate::state::AppState;
 use crate::{present, respond};
+use api::Document;
 
 /// `GET /groups`
 pub async fn list(State(state): State<AppState>, LoginProtected(viewer, me): LoginProtected) -> ApiResult {
@@ -42,7 +42,10 @@ fn hide_members(state: &AppState, viewer: &Viewer, groups: &mut [GroupDetails]) 
         return;
     }
     for details in groups {
-        let inside = details.members.iter().any(|member| Some(member.user_id.as_str()) == viewer.id())
+        let inside = details
+            .members
+            .iter()
+            .any(|member| Some(member.user_id.as_str()) == viewer.id())
             || details.group.owner_id.as_deref() == viewer.id();
         if !inside {
             details.members.clear();
@@ -51,29 +54,30 @@ fn hide_members(state: &AppState, viewer: &Viewer, groups: &mut [GroupDetails]) 
 }
 
 fn people(details: &GroupDetails) -> Vec<UserId> {
-    details.members.iter().map(|member| member.user_id.clone()).chain(details.group.owner_id.clone()).collect()
+    details
+        .members
+        .iter()
+        .map(|member| member.user_id.clone())
+        .chain(details.group.owner_id.clone())
+        .collect()
 }
 
 /// `POST /groups`
-pub async fn create(
-    State(state): State<AppState>,
-    LoginProtected(_, me): LoginProtected,
-    body: JsonBody,
-) -> ApiResult {
+pub async fn create(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     let mut created = Vec::new();
     for input in body.resources("groups")? {
-        let name = input.name("name")?.ok_or_else(|| input.invalid("name", "Missing data for required field."))?;
+        let name = input
+            .name("name")?
+            .ok_or_else(|| input.invalid("name", "Missing data for required field."))?;
         created.push(state.model.create_group(name, &me.user_id).await?);
     }
-    Ok(state.respond(Document::many(created.iter().map(|group| present::group(group, true, false)))))
+    Ok(state.respond(Document::many(
+        created.iter().map(|group| present::group(group, true, false)),
+    )))
 }
 
 /// `DELETE /groups`
-pub async fn delete(
-    State(state): State<AppState>,
-    LoginProtected(_, me): LoginProtected,
-    body: JsonBody,
-) -> ApiResult {
+pub async fn delete(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     let mut groups = Vec::new();
     for spec in body.linkages("groups")? {
         let group = state.model.resolve_group(&spec, None).await?;

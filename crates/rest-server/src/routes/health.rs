@@ -38,5 +38,8 @@ async fn timed<T>(check: impl Future<Output = domain::Result<T>>) -> (bool, Valu
     let started = Instant::now();
     let passed = matches!(tokio::time::timeout(PATIENCE, check).await, Ok(Ok(_)));
     let status = if passed { "ok" } else { "fail" };
-    (passed, json!({"status": status, "ms": started.elapsed().as_millis() as u64}))
+    (
+        passed,
+        json!({"status": status, "ms": started.elapsed().as_millis() as u64}),
+    )
 }

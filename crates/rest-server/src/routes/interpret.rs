@@ -31,7 +31,10 @@ pub async fn worksheet(
     let (record, permission) = readable(&state, &viewer, uuid).await?;
     let items = state.model.worksheet_items(uuid).await?;
     let page = load_page(&state, &viewer, items).await?;
-    let reader = ServerReader { state: state.clone(), viewer: viewer.clone() };
+    let reader = ServerReader {
+        state: state.clone(),
+        viewer: viewer.clone(),
+    };
     let refreshed = query.all("bundle_uuid");
     if !refreshed.is_empty() {
         let blocks = page.refresh(&refreshed, &reader).await;
@@ -53,7 +56,10 @@ pub async fn worksheet(
         "enable_chat": false,
         "source": page.source(),
     });
-    let owner = record.owner_id.as_ref().filter(|_| !record.is_anonymous || permission == Permission::All);
+    let owner = record
+        .owner_id
+        .as_ref()
+        .filter(|_| !record.is_anonymous || permission == Permission::All);
     answer["owner_id"] = json!(owner);
     answer["owner_name"] = match owner {
         Some(id) => state.model.user(id).await?.map(|user| user.user_name).into(),
@@ -66,7 +72,11 @@ pub async fn worksheet(
         answer["raw_to_block"] = json!([]);
         answer["block_to_raw"] = json!({});
     } else {
-        let result = if query.flag("brief", false)? { page.brief(&reader).await } else { page.full(&reader).await };
+        let result = if query.flag("brief", false)? {
+            page.brief(&reader).await
+        } else {
+            page.full(&reader).await
+        };
         answer["blocks"] = result.blocks.into();
         answer["raw_to_block"] = result.raw_to_block;
         answer["block_to_raw"] = Value::Object(result.block_to_raw);
@@ -75,7 +85,11 @@ pub async fn worksheet(
 }
 
 fn plain(state: &AppState, value: Value) -> axum::response::Response {
-    let object = if let Value::Object(object) = value { object } else { Map::new() };
+    let object = if let Value::Object(object) = value {
+        object
+    } else {
+        Map::new()
+    };
     respond::json_object(object, &state.settings.version)
 }
 
@@ -95,12 +109,22 @@ async fn load_page(state: &AppState, viewer: &Viewer, items: Vec<PlacedItem>) ->
     uuids.dedup();
     let records = state.model.bundles(&uuids).await?;
     let hosts = state.model.host_worksheets(viewer.id(), &uuids).await?;
-    let host = |uuid: &Uuid| hosts.get(uuid).and_then(|hosts| hosts.first()).map(|host| (host.uuid, host.name.as_str()));
+    let host = |uuid: &Uuid| {
+        hosts
+            .get(uuid)
+            .and_then(|hosts| hosts.first())
+            .map(|host| (host.uuid, host.name.as_str()))
+    };
     let infos = bundle_infos(state, viewer, &records, host).await?;
     let bundles = records.iter().map(|record| record.bundle.uuid).zip(infos).collect();
     let worksheets = subworksheets(state, viewer, &items).await?;
     let owners = owner_names(state, &records).await?;
-    Ok(Page { items, bundles, worksheets, owners })
+    Ok(Page {
+        items,
+        bundles,
+        worksheets,
+        owners,
+    })
 }
 
 /// Infos of bundles, private ones for those that the viewer cannot read.
@@ -111,7 +135,10 @@ async fn bundle_infos<'a>(
     host: impl Fn(&Uuid) -> Option<(Uuid, &'a str)>,
 ) -> ApiResult<Vec<BundleInfo>> {
     let uuids: Vec<Uuid> = records.iter().map(|record| record.bundle.uuid).collect();
-    let permissions = state.model.permissions_of(ObjectKind::Bundle, viewer.id(), &uuids).await?;
+    let permissions = state
+        .model
+        .permissions_of(ObjectKind::Bundle, viewer.id(), &uuids)
+        .await?;
     let infos = records.iter().zip(permissions).map(|(record, permission)| {
         let bundle = &record.bundle;
         if permission == Permission::None {
@@ -123,7 +150,12 @@ async fn bundle_infos<'a>(
             .zip(&record.parents)
             .map(|(dependency, parent)| (dependency.parent_uuid, parent.name.clone()))
             .collect();
-        worksheet::bundle_info(bundle, permission, |uuid| parents.get(uuid).cloned().flatten(), host(&bundle.uuid))
+        worksheet::bundle_info(
+            bundle,
+            permission,
+            |uuid| parents.get(uuid).cloned().flatten(),
+            host(&bundle.uuid),
+        )
     });
     Ok(infos.collect())
 }
@@ -133,14 +165,23 @@ async fn subworksheets(
     viewer: &Viewer,
     items: &[PlacedItem],
 ) -> ApiResult<HashMap<Uuid, Map<String, Value>>> {
-    let uuids: Vec<Uuid> = items.iter().filter_map(|placed| placed.item.subworksheet_uuid).collect();
+    let uuids: Vec<Uuid> = items
+        .iter()
+        .filter_map(|placed| placed.item.subworksheet_uuid)
+        .collect();
     if uuids.is_empty() {
         return Ok(HashMap::new());
     }
     let found = state.model.worksheets(&uuids).await?;
     let known: Vec<Uuid> = found.keys().copied().collect();
-    let permissions = state.model.permissions_of(ObjectKind::Worksheet, viewer.id(), &known).await?;
-    let owner_ids: Vec<&str> = found.values().filter_map(|worksheet| worksheet.owner_id.as_deref()).collect();
+    let permissions = state
+        .model
+        .permissions_of(ObjectKind::Worksheet, viewer.id(), &known)
+        .await?;
+    let owner_ids: Vec<&str> = found
+        .values()
+        .filter_map(|worksheet| worksheet.owner_id.as_deref())
+        .collect();
     let owners = state.model.users(&owner_ids).await?;
     let mut infos = HashMap::new();
     for (uuid, permission) in known.into_iter().zip(permissions) {
@@ -169,12 +210,21 @@ async fn subworksheets(
 }
 
 async fn owner_names(state: &AppState, records: &[BundleRecord]) -> ApiResult<HashMap<String, String>> {
-    let mut ids: Vec<&str> = records.iter().filter_map(|record| record.bundle.owner_id.as_deref()).collect();
+    let mut ids: Vec<&str> = records
+        .iter()
+        .filter_map(|record| record.bundle.owner_id.as_deref())
+        .collect();
     ids.sort_unstable();
     ids.dedup();
-    let users: HashMap<UserId, model::User> =
-        if ids.is_empty() { HashMap::new() } else { state.model.users(&ids).await? };
-    Ok(users.into_iter().map(|(id, user)| (id.into(), user.user_name)).collect())
+    let users: HashMap<UserId, model::User> = if ids.is_empty() {
+        HashMap::new()
+    } else {
+        state.model.users(&ids).await?
+    };
+    Ok(users
+        .into_iter()
+        .map(|(id, user)| (id.into(), user.user_name))
+        .collect())
 }
 
 /// `POST /interpret/search`
@@ -195,13 +245,17 @@ pub async fn wsearch(State(state): State<AppState>, Protected(viewer): Protected
 
 async fn worksheet_values(state: &AppState, viewer: &Viewer, rows: &[WorksheetRow]) -> ApiResult<Vec<Value>> {
     let uuids: Vec<Uuid> = rows.iter().map(|row| row.uuid).collect();
-    let permissions = state.model.permissions_of(ObjectKind::Worksheet, viewer.id(), &uuids).await?;
+    let permissions = state
+        .model
+        .permissions_of(ObjectKind::Worksheet, viewer.id(), &uuids)
+        .await?;
     let public = state.model.public_group();
     let values = rows.iter().zip(permissions).map(|(row, permission)| {
         let reveal = !row.is_anonymous || permission == Permission::All;
-        let groups = row.group_permissions.iter().filter(|group| {
-            reveal && (viewer.id().is_some() || group.group_uuid == public)
-        });
+        let groups = row
+            .group_permissions
+            .iter()
+            .filter(|group| reveal && (viewer.id().is_some() || group.group_uuid == public));
         json!({
             "id": row.id,
             "uuid": row.uuid,
@@ -230,7 +284,10 @@ pub async fn file_genpaths(State(state): State<AppState>, Protected(viewer): Pro
     let Some(Value::Array(queries)) = body.object().remove("queries") else {
         return Err(ApiError::usage("Missing `queries`"));
     };
-    let reader = ServerReader { state: state.clone(), viewer };
+    let reader = ServerReader {
+        state: state.clone(),
+        viewer,
+    };
     let data = worksheet::file_genpaths(&queries, &reader).await?;
     Ok(plain(&state, json!({ "data": data })))
 }
@@ -240,7 +297,10 @@ pub async fn table_contents(State(state): State<AppState>, Protected(viewer): Pr
     let Some(Value::Array(rows)) = body.object().remove("contents") else {
         return Err(ApiError::usage("Missing `contents`"));
     };
-    let reader = ServerReader { state: state.clone(), viewer };
+    let reader = ServerReader {
+        state: state.clone(),
+        viewer,
+    };
     let contents = worksheet::resolve_rows(rows, &reader).await;
     Ok(plain(&state, json!({ "contents": contents })))
 }
@@ -268,7 +328,9 @@ impl Reader for ServerReader {
             Found::Value(value) => Ok(worksheet::Found::Aggregate(value)),
             Found::Bundles(uuids) => {
                 let records = self.state.model.bundles(&uuids).await?;
-                let infos = bundle_infos(&self.state, &self.viewer, &records, |_| None).await.map_err(plain_error)?;
+                let infos = bundle_infos(&self.state, &self.viewer, &records, |_| None)
+                    .await
+                    .map_err(plain_error)?;
                 Ok(worksheet::Found::Bundles(infos))
             }
         }
@@ -276,8 +338,13 @@ impl Reader for ServerReader {
 
     async fn search_worksheets(&self, keywords: &[String]) -> domain::Result<Vec<BundleInfo>> {
         let rows = self.state.model.search_worksheets(self.viewer.id(), keywords).await?;
-        let values = worksheet_values(&self.state, &self.viewer, &rows).await.map_err(plain_error)?;
-        Ok(values.into_iter().filter_map(|value| value.as_object().cloned()).collect())
+        let values = worksheet_values(&self.state, &self.viewer, &rows)
+            .await
+            .map_err(plain_error)?;
+        Ok(values
+            .into_iter()
+            .filter_map(|value| value.as_object().cloned())
+            .collect())
     }
 }
 
@@ -296,7 +363,10 @@ impl ServerReader {
                         break;
                     }
                 }
-                Ok(worksheet::Target::File { bytes, size: target.info.size })
+                Ok(worksheet::Target::File {
+                    bytes,
+                    size: target.info.size,
+                })
             }
             TargetType::Link | TargetType::Other => Ok(worksheet::Target::NotFound),
         }

@@ -32,7 +32,9 @@ pub async fn post(
     body: JsonBody,
 ) -> ApiResult {
     let Some(uuid) = query.get("uuid") else {
-        return Err(ApiError::not_found("The query parameter 'uuid' is missing; it names the worksheet."));
+        return Err(ApiError::not_found(
+            "The query parameter 'uuid' is missing; it names the worksheet.",
+        ));
     };
     let uuid = Uuid::parse(uuid)?;
     let replace = query.flag("replace", false)?;
@@ -47,19 +49,33 @@ pub async fn post(
     };
     let resources = items.iter().zip(ids).map(|(item, id)| {
         let id: Option<String> = id.map(|id: i64| id.to_string());
-        Resource::new(kind::WORKSHEET_ITEMS, id, json!({"type": item.item_type.as_str(), "value": item.value}))
-            .to_one("worksheet", kind::WORKSHEETS, Some(uuid.as_str()))
-            .to_one("bundle", kind::BUNDLES, item.bundle_uuid.as_ref().map(Uuid::as_str))
-            .to_one("subworksheet", kind::WORKSHEETS, item.subworksheet_uuid.as_ref().map(Uuid::as_str))
+        Resource::new(
+            kind::WORKSHEET_ITEMS,
+            id,
+            json!({"type": item.item_type.as_str(), "value": item.value}),
+        )
+        .to_one("worksheet", kind::WORKSHEETS, Some(uuid.as_str()))
+        .to_one("bundle", kind::BUNDLES, item.bundle_uuid.as_ref().map(Uuid::as_str))
+        .to_one(
+            "subworksheet",
+            kind::WORKSHEETS,
+            item.subworksheet_uuid.as_ref().map(Uuid::as_str),
+        )
     });
     Ok(state.respond(Document::many(resources)))
 }
 
 fn parse_item(input: &ResourceInput) -> ApiResult<Item> {
-    let item_type: ItemType =
-        input.required_text("type")?.parse().map_err(|_| input.invalid("type", "Not a valid choice."))?;
+    let item_type: ItemType = input
+        .required_text("type")?
+        .parse()
+        .map_err(|_| input.invalid("type", "Not a valid choice."))?;
     let reference = |name: &str, kind: &str| -> ApiResult<Option<Uuid>> {
-        Ok(input.linkage(name, kind)?.flatten().map(|id| Uuid::parse(&id)).transpose()?)
+        Ok(input
+            .linkage(name, kind)?
+            .flatten()
+            .map(|id| Uuid::parse(&id))
+            .transpose()?)
     };
     let value = input.nullable_text("value")?.flatten().unwrap_or_default();
     match item_type {
@@ -83,7 +99,10 @@ fn parse_item(input: &ResourceInput) -> ApiResult<Item> {
 async fn replace_all(state: &AppState, me: &str, uuid: Uuid, items: &[Item]) -> ApiResult<()> {
     let before = state.model.worksheet_items(uuid).await?;
     let last = before.iter().map(|item| item.id).max().unwrap_or(-1);
-    Ok(state.model.replace_items(me, uuid, last, before.len(), items, state.now()).await?)
+    Ok(state
+        .model
+        .replace_items(me, uuid, last, before.len(), items, state.now())
+        .await?)
 }
 
 /// `POST /worksheets/{uuid}/add-items`
@@ -102,11 +121,17 @@ pub async fn add(
             .into_iter()
             .map(|text| check_directive(&text).map(|()| Item::directive(text)))
             .collect::<Result<_, _>>()?,
-        "bundle" => texts.iter().map(|text| Uuid::parse(text).map(Item::bundle)).collect::<Result<_, _>>()?,
+        "bundle" => texts
+            .iter()
+            .map(|text| Uuid::parse(text).map(Item::bundle))
+            .collect::<Result<_, _>>()?,
         other => return Err(ApiError::usage(format!("Invalid item type: {other}"))),
     };
     let removed = request.ids.unwrap_or_default();
-    state.model.edit_items(&me.user_id, uuid, &removed, &items, request.after_sort_key, state.now()).await?;
+    state
+        .model
+        .edit_items(&me.user_id, uuid, &removed, &items, request.after_sort_key, state.now())
+        .await?;
     Ok(respond::empty())
 }
 
@@ -118,8 +143,13 @@ pub async fn replace_source(
     body: Body,
 ) -> ApiResult {
     state.model.worksheet(uuid).await?;
-    state.model.check_permission(ObjectKind::Worksheet, viewer.id(), &[uuid], Permission::All).await?;
-    let Some(me) = viewer.id() else { return Err(ApiError::authentication("User is not authenticated.")) };
+    state
+        .model
+        .check_permission(ObjectKind::Worksheet, viewer.id(), &[uuid], Permission::All)
+        .await?;
+    let Some(me) = viewer.id() else {
+        return Err(ApiError::authentication("User is not authenticated."));
+    };
     let bytes = Limited::new(body, MOST_SOURCE).collect().await.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
             ApiError::Status(StatusCode::PAYLOAD_TOO_LARGE, "Request to large".to_owned())

@@ -23,16 +23,26 @@ pub async fn paths(
     LoginProtected(viewer, _): LoginProtected,
     query: Query,
 ) -> ApiResult {
-    let uuids: Vec<Uuid> =
-        query.all("uuids").iter().map(|text| Uuid::parse(text)).collect::<Result<_, _>>()?;
-    state.model.check_permission(ObjectKind::Bundle, viewer.id(), &uuids, Permission::Read).await?;
+    let uuids: Vec<Uuid> = query
+        .all("uuids")
+        .iter()
+        .map(|text| Uuid::parse(text))
+        .collect::<Result<_, _>>()?;
+    state
+        .model
+        .check_permission(ObjectKind::Bundle, viewer.id(), &uuids, Permission::Read)
+        .await?;
     let mut data = Map::new();
     for record in state.model.bundles(&uuids).await? {
         let link = record.bundle.metadata.str("link_url");
         let path = if !link.is_empty() {
             Value::from(link)
         } else if viewer.is_root(&state) {
-            reading::stored(&state, &record.bundle).location().await?.map(|path| path.to_string_lossy().into_owned()).into()
+            reading::stored(&state, &record.bundle)
+                .location()
+                .await?
+                .map(|path| path.to_string_lossy().into_owned())
+                .into()
         } else {
             Value::Null
         };
@@ -49,7 +59,10 @@ pub async fn list(
     LoginProtected(viewer, _): LoginProtected,
     PathUuid(uuid): PathUuid,
 ) -> ApiResult {
-    state.model.check_permission(ObjectKind::Bundle, viewer.id(), &[uuid], Permission::Read).await?;
+    state
+        .model
+        .check_permission(ObjectKind::Bundle, viewer.id(), &[uuid], Permission::Read)
+        .await?;
     let locations = state.model.locations(&[uuid]).await?.remove(&uuid).unwrap_or_default();
     Ok(state.respond(Document::many(locations.into_iter().map(location))))
 }
@@ -61,11 +74,19 @@ pub async fn one(
     PathUuid(uuid): PathUuid,
     Path((_, store)): Path<(String, String)>,
 ) -> ApiResult {
-    state.model.check_permission(ObjectKind::Bundle, viewer.id(), &[uuid], Permission::Read).await?;
+    state
+        .model
+        .check_permission(ObjectKind::Bundle, viewer.id(), &[uuid], Permission::Read)
+        .await?;
     let locations = state.model.locations(&[uuid]).await?.remove(&uuid).unwrap_or_default();
-    match locations.into_iter().find(|location| location.store_uuid == *store.as_str()) {
+    match locations
+        .into_iter()
+        .find(|location| location.store_uuid == *store.as_str())
+    {
         Some(found) => Ok(state.respond(Document::one(location(found)))),
-        None => Err(ApiError::not_found(format!("Bundle {uuid} is not in the store {store}"))),
+        None => Err(ApiError::not_found(format!(
+            "Bundle {uuid} is not in the store {store}"
+        ))),
     }
 }
 
@@ -91,7 +112,9 @@ pub async fn add(
     let need_bypass = query.flag("need_bypass", false)?;
     let input = body.single_resource(kind::BUNDLE_LOCATIONS, "Exactly one location is expected.")?;
     if input.text("bundle_uuid")?.is_some_and(|text| uuid != *text) {
-        return Err(ApiError::usage("The bundle of the location must be the bundle of the address."));
+        return Err(ApiError::usage(
+            "The bundle of the location must be the bundle of the address.",
+        ));
     }
     need_all_on_bundles(&state, Some(&me.user_id), &[uuid]).await?;
     if let Some(store) = input.nullable_text("bundle_store_uuid")?.flatten() {
@@ -104,7 +127,11 @@ pub async fn add(
             attributes[name] = Value::Null;
         }
     }
-    Ok(state.respond(Document::many([Resource::new(kind::BUNDLE_LOCATIONS, Value::Null, attributes)])))
+    Ok(state.respond(Document::many([Resource::new(
+        kind::BUNDLE_LOCATIONS,
+        Value::Null,
+        attributes,
+    )])))
 }
 
 /// `POST /bundles/{uuid}/state`: a client that stored the contents itself says how it went.
@@ -115,7 +142,11 @@ pub async fn set_state(
     query: Query,
 ) -> ApiResult {
     let success = query.flag("success", true)?;
-    let (name, default) = if success { ("state_on_success", "ready") } else { ("state_on_failure", "failed") };
+    let (name, default) = if success {
+        ("state_on_success", "ready")
+    } else {
+        ("state_on_failure", "failed")
+    };
     let end: Option<BundleState> = query.get(name).unwrap_or(default).parse().ok();
     let Some(end) = end.filter(|state| state.is_final()) else {
         return Err(ApiError::usage(format!("{name} must be one of failed|ready|killed")));

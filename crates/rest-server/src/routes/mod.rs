@@ -26,11 +26,11 @@ use domain::{Permission, UserId, Uuid};
 use model::{ObjectKind, User};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use api::Resource;
 use crate::error::ApiResult;
 use crate::pipeline;
 use crate::present::{self, UserView};
 use crate::state::AppState;
+use api::Resource;
 
 /// Everything this server answers: `/rest/...`, `/healthz` and `/readyz`.
 pub fn router(state: AppState) -> Router {
@@ -50,10 +50,19 @@ pub fn router(state: AppState) -> Router {
 /// Routes whose bodies are streams or text: never parsed, whatever their content type says.
 fn raw_routes() -> Router<AppState> {
     Router::new()
-        .route("/bundles/{uuid}/contents/blob", get(contents::blob::read).put(contents::upload::put))
-        .route("/bundles/{uuid}/contents/blob/", get(contents::blob::read).put(contents::upload::put))
+        .route(
+            "/bundles/{uuid}/contents/blob",
+            get(contents::blob::read).put(contents::upload::put),
+        )
+        .route(
+            "/bundles/{uuid}/contents/blob/",
+            get(contents::blob::read).put(contents::upload::put),
+        )
         .route("/bundles/{uuid}/contents/blob/{*path}", get(contents::blob::read))
-        .route("/worksheets/{uuid}/raw", post(items::replace_source).put(items::replace_source))
+        .route(
+            "/worksheets/{uuid}/raw",
+            post(items::replace_source).put(items::replace_source),
+        )
         .route("/workers/{worker_id}/reply_data/{socket_id}", post(workers::reply_data))
 }
 
@@ -66,11 +75,20 @@ fn json_routes() -> Router<AppState> {
         .route("/health/ready", get(health::ready))
         .route("/groups", get(groups::list).post(groups::create).delete(groups::delete))
         .route("/groups/{spec}", get(groups::fetch))
-        .route("/groups/{spec}/relationships/members", post(groups::add_members).delete(groups::remove))
-        .route("/groups/{spec}/relationships/admins", post(groups::add_admins).delete(groups::remove))
+        .route(
+            "/groups/{spec}/relationships/members",
+            post(groups::add_members).delete(groups::remove),
+        )
+        .route(
+            "/groups/{spec}/relationships/admins",
+            post(groups::add_admins).delete(groups::remove),
+        )
         .route("/bundle-permissions", post(permissions::set_on_bundles))
         .route("/worksheet-permissions", post(permissions::set_on_worksheets))
-        .route("/bundle_stores", get(stores::list).post(stores::create).delete(stores::delete))
+        .route(
+            "/bundle_stores",
+            get(stores::list).post(stores::create).delete(stores::delete),
+        )
         .route("/bundle_stores/{uuid}", get(stores::fetch))
         .route("/workers/info", get(workers::info))
         .route("/workers/{worker_id}/checkin", post(workers::check_in))
@@ -101,7 +119,10 @@ fn bundle_routes() -> Router<AppState> {
     Router::new()
         .route(
             "/bundles",
-            get(bundles::fetch::list).post(bundles::create::create).patch(bundles::update::update).delete(bundles::delete::delete),
+            get(bundles::fetch::list)
+                .post(bundles::create::create)
+                .patch(bundles::update::update)
+                .delete(bundles::delete::delete),
         )
         .route("/bundles/{uuid}", get(bundles::fetch::one))
         .route("/bundles/locations", get(locations::paths))
@@ -121,7 +142,10 @@ fn worksheet_routes() -> Router<AppState> {
     Router::new()
         .route(
             "/worksheets",
-            get(worksheets::list).post(worksheets::create).patch(worksheets::update).delete(worksheets::delete),
+            get(worksheets::list)
+                .post(worksheets::create)
+                .patch(worksheets::update)
+                .delete(worksheets::delete),
         )
         .route("/worksheets/", get(worksheets::landing))
         .route("/worksheets/sample/", get(worksheets::sample))
@@ -132,13 +156,27 @@ fn worksheet_routes() -> Router<AppState> {
 
 /// 403 unless the viewer may do everything with these bundles.
 pub(crate) async fn need_all_on_bundles(state: &AppState, viewer: Option<&str>, uuids: &[Uuid]) -> ApiResult<()> {
-    Ok(state.model.check_permission(ObjectKind::Bundle, viewer, uuids, Permission::All).await?)
+    Ok(state
+        .model
+        .check_permission(ObjectKind::Bundle, viewer, uuids, Permission::All)
+        .await?)
 }
 
 /// Public resources of the users with these ids; those that are gone are left out.
-pub(crate) async fn included_users(state: &AppState, ids: impl IntoIterator<Item = UserId>) -> ApiResult<Vec<Resource>> {
+pub(crate) async fn included_users(
+    state: &AppState,
+    ids: impl IntoIterator<Item = UserId>,
+) -> ApiResult<Vec<Resource>> {
     let ids: BTreeSet<UserId> = ids.into_iter().collect();
     let ids: Vec<&str> = ids.iter().map(UserId::as_str).collect();
-    let users: HashMap<UserId, User> = if ids.is_empty() { HashMap::new() } else { state.model.users(&ids).await? };
-    Ok(ids.iter().filter_map(|id| users.get(*id)).map(|user| present::user(user, UserView::Public)).collect())
+    let users: HashMap<UserId, User> = if ids.is_empty() {
+        HashMap::new()
+    } else {
+        state.model.users(&ids).await?
+    };
+    Ok(ids
+        .iter()
+        .filter_map(|id| users.get(*id))
+        .map(|user| present::user(user, UserView::Public))
+        .collect())
 }

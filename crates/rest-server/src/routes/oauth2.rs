@@ -20,7 +20,12 @@ pub async fn token(State(state): State<AppState>, request: Request) -> ApiResult
         Ok(form) => form,
         Err(refusal) => return Ok(refusal),
     };
-    let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let field = |name: &str| {
+        fields
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
     let Some(client_id) = client_id.or_else(|| field("client_id").map(str::to_owned)) else {
         return Ok(refuse(401, "invalid_client", None));
     };
@@ -39,16 +44,24 @@ pub async fn token(State(state): State<AppState>, request: Request) -> ApiResult
 }
 
 async fn password_grant(state: &AppState, client_id: &str, name: Option<&str>, word: Option<&str>) -> ApiResult {
-    let Some(name) = name else { return Ok(missing("Request is missing username parameter.")) };
-    let Some(word) = word else { return Ok(missing("Request is missing password parameter.")) };
+    let Some(name) = name else {
+        return Ok(missing("Request is missing username parameter."));
+    };
+    let Some(word) = word else {
+        return Ok(missing("Request is missing password parameter."));
+    };
     match state.model.check_credentials(name, word, state.now()).await? {
-        Some(user) => Ok(granted(&state.model.issue_token(client_id, &user.user_id, state.now()).await?)),
+        Some(user) => Ok(granted(
+            &state.model.issue_token(client_id, &user.user_id, state.now()).await?,
+        )),
         None => Ok(refuse(401, "invalid_grant", Some("Invalid credentials given."))),
     }
 }
 
 async fn refresh_grant(state: &AppState, client_id: &str, refresh: Option<&str>) -> ApiResult {
-    let Some(refresh) = refresh else { return Ok(missing("Missing refresh token parameter.")) };
+    let Some(refresh) = refresh else {
+        return Ok(missing("Missing refresh token parameter."));
+    };
     match state.model.refresh_token(client_id, refresh, state.now()).await? {
         Some(token) => Ok(granted(&token)),
         None => Ok(refuse(401, "invalid_grant", None)),
@@ -71,7 +84,12 @@ pub async fn revoke(State(state): State<AppState>, request: Request) -> ApiResul
         Ok(form) => form,
         Err(refusal) => return Ok(refusal),
     };
-    let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let field = |name: &str| {
+        fields
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+    };
     let known = match client_id.or_else(|| field("client_id")) {
         Some(client_id) => state.model.oauth_client(&client_id).await?.is_some(),
         None => false,
@@ -131,7 +149,10 @@ mod tests {
     #[test]
     fn the_client_is_the_user_part_of_basic() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Basic Y29kYWxhYl9jbGlfY2xpZW50Og=="));
+        headers.insert(
+            header::AUTHORIZATION,
+            HeaderValue::from_static("Basic Y29kYWxhYl9jbGlfY2xpZW50Og=="),
+        );
         assert_eq!(basic_client(&headers).as_deref(), Some("codalab_cli_client"));
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
         assert_eq!(basic_client(&headers), None);

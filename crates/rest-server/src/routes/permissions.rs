@@ -5,11 +5,11 @@ use domain::{Permission, Uuid};
 use model::{GroupPermission, ObjectKind};
 
 use crate::auth::LoginProtected;
-use api::Document;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
 use crate::present;
 use crate::state::AppState;
+use api::Document;
 
 /// `POST /bundle-permissions`
 pub async fn set_on_bundles(
@@ -17,7 +17,13 @@ pub async fn set_on_bundles(
     LoginProtected(_, me): LoginProtected,
     body: JsonBody,
 ) -> ApiResult {
-    set(&state, &me.user_id, body.resources("bundle-permissions")?, ObjectKind::Bundle).await
+    set(
+        &state,
+        &me.user_id,
+        body.resources("bundle-permissions")?,
+        ObjectKind::Bundle,
+    )
+    .await
 }
 
 /// `POST /worksheet-permissions`
@@ -26,7 +32,13 @@ pub async fn set_on_worksheets(
     LoginProtected(_, me): LoginProtected,
     body: JsonBody,
 ) -> ApiResult {
-    set(&state, &me.user_id, body.resources("worksheet-permissions")?, ObjectKind::Worksheet).await
+    set(
+        &state,
+        &me.user_id,
+        body.resources("worksheet-permissions")?,
+        ObjectKind::Worksheet,
+    )
+    .await
 }
 
 async fn set(state: &AppState, me: &str, inputs: Vec<ResourceInput>, kind: ObjectKind) -> ApiResult {
@@ -41,7 +53,10 @@ async fn set(state: &AppState, me: &str, inputs: Vec<ResourceInput>, kind: Objec
         changes.push((object, group, level(input)?));
     }
     let objects: Vec<Uuid> = changes.iter().map(|(object, ..)| *object).collect();
-    state.model.check_permission(kind, Some(me), &objects, Permission::All).await?;
+    state
+        .model
+        .check_permission(kind, Some(me), &objects, Permission::All)
+        .await?;
     let mut rows = Vec::new();
     for (object, group, permission) in changes {
         let group = state.model.resolve_group(&group, None).await?;
@@ -55,7 +70,9 @@ async fn set(state: &AppState, me: &str, inputs: Vec<ResourceInput>, kind: Objec
         });
     }
     state.hub.publish(hub::Event::PolicyChanged);
-    Ok(state.respond(Document::many(rows.iter().map(|row| present::group_permission(kind_of_row, row)))))
+    Ok(state.respond(Document::many(
+        rows.iter().map(|row| present::group_permission(kind_of_row, row)),
+    )))
 }
 
 fn level(input: &ResourceInput) -> ApiResult<Permission> {
@@ -67,6 +84,8 @@ fn level(input: &ResourceInput) -> ApiResult<Permission> {
     }
     match input.text("permission_spec")? {
         Some(text) => Ok(text.parse()?),
-        None => Err(ApiError::usage("One of the attributes `permission` and `permission_spec` is needed.")),
+        None => Err(ApiError::usage(
+            "One of the attributes `permission` and `permission_spec` is needed.",
+        )),
     }
 }

@@ -15,16 +15,14 @@ use crate::respond;
 use crate::state::AppState;
 
 /// `GET /bundle_stores`
-pub async fn list(
-    State(state): State<AppState>,
-    LoginProtected(_, me): LoginProtected,
-    query: Query,
-) -> ApiResult {
+pub async fn list(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, query: Query) -> ApiResult {
     let stores = match query.non_empty("name") {
         Some(name) => vec![state.model.find_store(&me.user_id, name).await?],
         None => state.model.stores(&me.user_id).await?,
     };
-    Ok(state.respond(Document::many(stores.iter().map(|store| present(store, owner_number(store))))))
+    Ok(state.respond(Document::many(
+        stores.iter().map(|store| present(store, owner_number(store))),
+    )))
 }
 
 /// `GET /bundle_stores/{uuid}`
@@ -42,21 +40,23 @@ pub async fn fetch(
 }
 
 /// `POST /bundle_stores`
-pub async fn create(
-    State(state): State<AppState>,
-    LoginProtected(_, me): LoginProtected,
-    body: JsonBody,
-) -> ApiResult {
+pub async fn create(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     let mut stores = Vec::new();
     for input in body.resources(kind::BUNDLE_STORES)? {
         stores.push(state.model.create_store(&me.user_id, new_store(&input)?).await?);
     }
-    Ok(state.respond(Document::many(stores.iter().map(|store| present(store, owner_number(store))))))
+    Ok(state.respond(Document::many(
+        stores.iter().map(|store| present(store, owner_number(store))),
+    )))
 }
 
 fn new_store(input: &ResourceInput) -> ApiResult<NewStore> {
     let optional = |name: &str| -> ApiResult<Option<String>> {
-        Ok(input.nullable_text(name)?.flatten().filter(|text| !text.is_empty()).map(str::to_owned))
+        Ok(input
+            .nullable_text(name)?
+            .flatten()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned))
     };
     Ok(NewStore {
         name: input.required_text("name")?.to_owned(),
@@ -69,11 +69,7 @@ fn new_store(input: &ResourceInput) -> ApiResult<NewStore> {
 }
 
 /// `DELETE /bundle_stores`
-pub async fn delete(
-    State(state): State<AppState>,
-    LoginProtected(_, me): LoginProtected,
-    body: JsonBody,
-) -> ApiResult {
+pub async fn delete(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     for id in body.linkages(kind::BUNDLE_STORES)? {
         state.model.delete_store(&me.user_id, Uuid::parse(&id)?).await?;
     }

@@ -7,12 +7,12 @@ use model::{User, UserSearch, UserUpdate};
 use serde_json::Value;
 
 use crate::auth::{Login, LoginUnverified, Open, Viewer};
-use api::{Document, Resource};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
 use crate::params::Query;
 use crate::present::{self, UserView};
 use crate::state::AppState;
+use api::{Document, Resource};
 
 const READ_ONLY: [&str; 9] = [
     "email",
@@ -42,9 +42,14 @@ pub async fn update_own(
     body: JsonBody,
 ) -> ApiResult {
     let format = query.flag("format_errors", false)?;
-    let input = body.single_resource("users", "Users can only update themselves, one at a time.").map_err(|e| e.formatted(format))?;
+    let input = body
+        .single_resource("users", "Users can only update themselves, one at a time.")
+        .map_err(|e| e.formatted(format))?;
     if READ_ONLY.iter().any(|name| input.has(name)) {
-        return Err(ApiError::permission(format!("These fields are read-only: {}", READ_ONLY.join(", "))));
+        return Err(ApiError::permission(format!(
+            "These fields are read-only: {}",
+            READ_ONLY.join(", ")
+        )));
     }
     let update = profile_update(&input).map_err(|error| error.formatted(format))?;
     check_name(&state, &user, &update).await?;
@@ -132,7 +137,11 @@ pub async fn list(State(state): State<AppState>, Open(viewer): Open, query: Quer
         .map(str::to_owned)
         .collect();
     let found = if names.is_empty() {
-        match state.model.search_users(viewer.id().unwrap_or_default(), &query.all("keywords")).await? {
+        match state
+            .model
+            .search_users(viewer.id().unwrap_or_default(), &query.all("keywords"))
+            .await?
+        {
             UserSearch::Value(value) => return Ok(state.respond(Document::meta_only("results", value))),
             UserSearch::Users(users) => users,
         }
@@ -156,7 +165,11 @@ async fn users_named(state: &AppState, names: &[String]) -> ApiResult<Vec<User>>
 }
 
 fn seen_by(state: &AppState, viewer: &Viewer, user: &User) -> Resource {
-    let view = if viewer.is_root(state) { UserView::Root } else { UserView::Public };
+    let view = if viewer.is_root(state) {
+        UserView::Root
+    } else {
+        UserView::Public
+    };
     present::user(user, view)
 }
 
@@ -165,7 +178,9 @@ pub async fn delete(State(state): State<AppState>, Login(viewer, me): Login, bod
     let ids = body.linkages("users")?;
     let only_me = ids.len() == 1 && ids[0] == me.user_id.as_str();
     if !viewer.is_root(&state) && !only_me {
-        return Err(ApiError::authentication("As a non-root user, you can only delete your own account."));
+        return Err(ApiError::authentication(
+            "As a non-root user, you can only delete your own account.",
+        ));
     }
     if ids.iter().any(|id| id == state.model.root_user_id()) {
         return Err(ApiError::authentication("Cannot delete root user."));
@@ -210,7 +225,9 @@ fn root_update(state: &AppState, input: &ResourceInput, user: &User) -> ApiResul
             return Err(ApiError::usage("This CodaLab instance is not in protected mode."));
         }
         if !user.is_verified {
-            return Err(ApiError::usage("User has to be verified first in order to be granted access."));
+            return Err(ApiError::usage(
+                "User has to be verified first in order to be granted access.",
+            ));
         }
     }
     Ok(UserUpdate {

@@ -35,15 +35,24 @@ pub async fn check_in(
 ) -> ApiResult {
     let request: CheckInRequest = serde_json::from_value(body.0.unwrap_or_default())
         .map_err(|error| ApiError::usage(format!("Malformed check-in: {error}")))?;
-    let worker = WorkerKey { user_id: me.user_id.clone(), worker_id: worker_id.into() };
+    let worker = WorkerKey {
+        user_id: me.user_id.clone(),
+        worker_id: worker_id.into(),
+    };
     if let Some(token) = bearer_token(&headers) {
         state.bind_token(token, &worker);
     }
     state.model.worker_checkin(&worker, &request, state.now()).await?;
     let answers = apply_reports(&state, &worker, &request).await;
-    state.hub.publish(Event::worker_checked_in(&worker.user_id, &worker.worker_id));
+    state
+        .hub
+        .publish(Event::worker_checked_in(&worker.user_id, &worker.worker_id));
 
-    let hold = if answers.is_empty() { hold_time(&request) } else { Duration::ZERO };
+    let hold = if answers.is_empty() {
+        hold_time(&request)
+    } else {
+        Duration::ZERO
+    };
     let (queued, ids) = wait_for_messages(&state, &worker, &request, hold).await?;
     // Delivered means written here; what the worker does with it is confirmed by its next reports.
     state.model.mark_delivered(&ids, state.now()).await?;
@@ -73,13 +82,19 @@ async fn apply_reports(state: &AppState, worker: &WorkerKey, request: &CheckInRe
             Err(error) => tracing::warn!(run = %report.uuid, worker = %worker.worker_id, %error, "a run report failed"),
         }
     }
-    answers.iter().filter_map(|message| serde_json::to_value(message).ok()).collect()
+    answers
+        .iter()
+        .filter_map(|message| serde_json::to_value(message).ok())
+        .collect()
 }
 
 async fn answer_report(state: &AppState, report: &RunReport, outcome: ReportOutcome) -> Vec<WorkerMessage> {
     let uuid = report.uuid;
     match outcome {
-        ReportOutcome::Applied { state: BundleState::Finalizing, .. } => {
+        ReportOutcome::Applied {
+            state: BundleState::Finalizing,
+            ..
+        } => {
             match state.model.finalize_run(uuid, state.now()).await {
                 Ok(Some(end)) => state.hub.publish(Event::bundle_changed(uuid, end)),
                 Ok(None) => {}
@@ -92,7 +107,13 @@ async fn answer_report(state: &AppState, report: &RunReport, outcome: ReportOutc
         }
         ReportOutcome::Applied { state: now, over_quota } => {
             state.hub.publish(Event::bundle_changed(uuid, now));
-            over_quota.map(|text| WorkerMessage::Kill { uuid, kill_message: Some(text) }).into_iter().collect()
+            over_quota
+                .map(|text| WorkerMessage::Kill {
+                    uuid,
+                    kill_message: Some(text),
+                })
+                .into_iter()
+                .collect()
         }
         ReportOutcome::Restaged => {
             state.hub.publish(Event::bundle_changed(uuid, BundleState::Staged));
@@ -102,7 +123,10 @@ async fn answer_report(state: &AppState, report: &RunReport, outcome: ReportOutc
             vec![WorkerMessage::MarkFinalized { uuid }]
         }
         ReportOutcome::NotAssigned { .. } => {
-            vec![WorkerMessage::Kill { uuid, kill_message: Some("This run no longer belongs to this worker.".to_owned()) }]
+            vec![WorkerMessage::Kill {
+                uuid,
+                kill_message: Some("This run no longer belongs to this worker.".to_owned()),
+            }]
         }
         ReportOutcome::Ignored => Vec::new(),
     }
@@ -200,8 +224,16 @@ pub async fn start_bundle(
     let request: StartBundle = serde_json::from_value(body.0.unwrap_or_default())
         .map_err(|error| ApiError::usage(format!("Malformed start_bundle: {error}")))?;
     let run = Uuid::parse(&uuid).map_err(|_| ApiError::not_found(format!("Bundle {uuid} not found")))?;
-    let worker = WorkerKey { user_id: me.user_id.clone(), worker_id: worker_id.into() };
-    let start = StartRun { run, worker, hostname: request.hostname, start_time: request.start_time };
+    let worker = WorkerKey {
+        user_id: me.user_id.clone(),
+        worker_id: worker_id.into(),
+    };
+    let start = StartRun {
+        run,
+        worker,
+        hostname: request.hostname,
+        start_time: request.start_time,
+    };
     let started = state.model.start_run(&start).await?;
     if started {
         state.hub.publish(Event::bundle_changed(run, BundleState::Preparing));
@@ -216,9 +248,14 @@ pub async fn reply(
     Path((worker_id, socket_id)): Path<(String, i64)>,
     body: JsonBody,
 ) -> ApiResult {
-    let worker = WorkerKey { user_id: me.user_id.clone(), worker_id: worker_id.into() };
+    let worker = WorkerKey {
+        user_id: me.user_id.clone(),
+        worker_id: worker_id.into(),
+    };
     check_socket(&state, &worker, socket_id).await?;
-    state.replies.deliver_json(socket_id, body.0.unwrap_or_else(|| json!({})));
+    state
+        .replies
+        .deliver_json(socket_id, body.0.unwrap_or_else(|| json!({})));
     Ok(respond::empty())
 }
 
@@ -230,10 +267,15 @@ pub async fn reply_data(
     query: Query,
     body: Body,
 ) -> ApiResult {
-    let header = query.get("header_message").ok_or_else(|| ApiError::usage("Missing header message."))?;
+    let header = query
+        .get("header_message")
+        .ok_or_else(|| ApiError::usage("Missing header message."))?;
     let header: Value =
         serde_json::from_str(header).map_err(|_| ApiError::usage("Header message should be in JSON format."))?;
-    let worker = WorkerKey { user_id: me.user_id.clone(), worker_id: worker_id.into() };
+    let worker = WorkerKey {
+        user_id: me.user_id.clone(),
+        worker_id: worker_id.into(),
+    };
     check_socket(&state, &worker, socket_id).await?;
     let delivered = state.replies.deliver_data(socket_id, header, body).await;
     delivered.map_err(|error| ApiError::usage(error.to_string()))?;

@@ -7,7 +7,8 @@ use crate::support::{TestServer, text};
 
 fn names(document: &Value) -> Vec<&str> {
     let list = document["data"].as_array().unwrap().iter();
-    list.map(|bundle| bundle["attributes"]["metadata"]["name"].as_str().unwrap()).collect()
+    list.map(|bundle| bundle["attributes"]["metadata"]["name"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -15,24 +16,51 @@ async fn a_new_run_comes_back_with_everything_clients_read() {
     let server = TestServer::start().await;
     let alice = server.login("alice").await;
     let data = alice.dataset_with("corpus", b"x").await;
-    let run = alice.new_run("wc data", json!([{"child_path": "data", "parent_uuid": data, "parent_path": ""}])).await;
-    let bundle = alice.fetch(&format!("/bundles/{run}?include=owner,host_worksheets,group_permissions&include_display_metadata=1")).await;
+    let run = alice
+        .new_run(
+            "wc data",
+            json!([{"child_path": "data", "parent_uuid": data, "parent_path": ""}]),
+        )
+        .await;
+    let bundle = alice
+        .fetch(&format!(
+            "/bundles/{run}?include=owner,host_worksheets,group_permissions&include_display_metadata=1"
+        ))
+        .await;
     let attributes = &bundle["data"]["attributes"];
     assert_eq!(attributes["state"], "created");
     assert_eq!(attributes["command"], "wc data");
     assert_eq!(attributes["permission_spec"], "all");
     assert_eq!(attributes["dependencies"][0]["parent_name"], "corpus");
     assert_eq!(attributes["dependencies"][0]["child_uuid"], run.as_str());
-    assert_eq!(attributes["args"], format!("run data:{data} \"wc data\" --request-cpus 1"));
+    assert_eq!(
+        attributes["args"],
+        format!("run data:{data} \"wc data\" --request-cpus 1")
+    );
     assert!(attributes["state_details"].is_string());
     assert_eq!(attributes["metadata"]["actions"], json!([]));
     assert_eq!(bundle["data"]["meta"]["metadata_type"]["request_cpus"], "int");
     let included = bundle["included"].as_array().unwrap();
-    assert!(included.iter().any(|one| one["type"] == "users" && one["attributes"]["user_name"] == "alice"));
-    assert!(included.iter().any(|one| one["type"] == "worksheets" && one["attributes"]["name"] == "home-alice"));
-    assert!(included.iter().any(|one| one["type"] == "bundle-permissions" && one["attributes"]["group_name"] == "public"));
+    assert!(
+        included
+            .iter()
+            .any(|one| one["type"] == "users" && one["attributes"]["user_name"] == "alice")
+    );
+    assert!(
+        included
+            .iter()
+            .any(|one| one["type"] == "worksheets" && one["attributes"]["name"] == "home-alice")
+    );
+    assert!(
+        included
+            .iter()
+            .any(|one| one["type"] == "bundle-permissions" && one["attributes"]["group_name"] == "public")
+    );
     let parent = alice.fetch(&format!("/bundles/{data}?include=children")).await;
-    assert_eq!(parent["data"]["relationships"]["children"]["data"][0]["id"], run.as_str());
+    assert_eq!(
+        parent["data"]["relationships"]["children"]["data"][0]["id"],
+        run.as_str()
+    );
 }
 
 #[tokio::test]
@@ -44,16 +72,27 @@ async fn bad_creations_are_refused_and_leave_nothing() {
     let mut wrong = metadata.clone();
     wrong["surprise"] = json!(1);
     let cases = [
-        (json!({"bundle_type": "dataset", "metadata": wrong}), "Unexpected metadata key: surprise"),
-        (json!({"bundle_type": "dataset", "metadata": {"name": "x"}}), "Missing metadata key: description"),
-        (json!({"bundle_type": "planet", "metadata": metadata}), "Not a valid choice."),
+        (
+            json!({"bundle_type": "dataset", "metadata": wrong}),
+            "Unexpected metadata key: surprise",
+        ),
+        (
+            json!({"bundle_type": "dataset", "metadata": {"name": "x"}}),
+            "Missing metadata key: description",
+        ),
+        (
+            json!({"bundle_type": "planet", "metadata": metadata}),
+            "Not a valid choice.",
+        ),
         (json!({"metadata": metadata}), "Missing data for required field."),
     ];
     for (attributes, expected) in cases {
         let body = json!({"data": [
             {"type": "bundles", "attributes": {"bundle_type": "dataset", "metadata": metadata}},
             {"type": "bundles", "attributes": attributes}]});
-        let (status, message) = alice.send(Method::POST, &format!("/bundles?worksheet={worksheet}"), Some(body)).await;
+        let (status, message) = alice
+            .send(Method::POST, &format!("/bundles?worksheet={worksheet}"), Some(body))
+            .await;
         assert_eq!(status, 400, "{message}");
         assert!(message.as_str().unwrap().starts_with(expected), "{message}");
     }
@@ -68,7 +107,11 @@ async fn specs_and_keywords_find_bundles_in_order() {
     let alice = server.login("alice").await;
     let (a, b) = (alice.new_dataset("a").await, alice.new_dataset("b").await);
     let worksheet = alice.home_worksheet().await;
-    let found = alice.fetch(&format!("/bundles?worksheet={worksheet}&specs=b&specs=a&specs=b&specs=%5E2")).await;
+    let found = alice
+        .fetch(&format!(
+            "/bundles?worksheet={worksheet}&specs=b&specs=a&specs=b&specs=%5E2"
+        ))
+        .await;
     assert_eq!(names(&found), ["b", "a", "b", "a"]);
     let prefix = alice.fetch(&format!("/bundles?specs={}", &a[..20])).await;
     assert_eq!(prefix["data"][0]["id"], a.as_str());
@@ -83,10 +126,14 @@ async fn specs_and_keywords_find_bundles_in_order() {
         ("include=moon&specs=a", 400),
         ("", 400),
     ] {
-        let (found, text) = alice.send(Method::GET, &format!("/bundles?worksheet={worksheet}&{query}"), None).await;
+        let (found, text) = alice
+            .send(Method::GET, &format!("/bundles?worksheet={worksheet}&{query}"), None)
+            .await;
         assert_eq!(found, status, "{query}: {text}");
     }
-    let (status, message) = alice.send(Method::GET, "/bundles/0x0123456789abcdef0123456789abcdef", None).await;
+    let (status, message) = alice
+        .send(Method::GET, "/bundles/0x0123456789abcdef0123456789abcdef", None)
+        .await;
     assert_eq!(status, 404);
     assert_eq!(message, "Bundle 0x0123456789abcdef0123456789abcdef not found");
     drop(b);
@@ -98,7 +145,14 @@ async fn what_somebody_may_not_read_is_a_placeholder_and_may_not_be_changed() {
     let alice = server.login("alice").await;
     let uuid = alice.dataset_with("secret", b"hidden").await;
     let groups = alice.fetch("/groups").await;
-    let public = text(&groups["data"].as_array().unwrap().iter().find(|g| g["attributes"]["name"] == "public").unwrap()["id"]);
+    let public = text(
+        &groups["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|g| g["attributes"]["name"] == "public")
+            .unwrap()["id"],
+    );
     let none = json!({"data": [{"type": "bundle-permissions", "attributes": {"permission": 0}, "relationships": {
         "group": {"data": {"type": "groups", "id": public}}, "bundle": {"data": {"type": "bundles", "id": uuid}}}}]});
     alice.change(Method::POST, "/bundle-permissions", none).await;
@@ -109,15 +163,25 @@ async fn what_somebody_may_not_read_is_a_placeholder_and_may_not_be_changed() {
         assert_eq!(hidden["data"]["attributes"]["bundle_type"], "private");
         assert_eq!(hidden["data"]["attributes"]["metadata"], json!({"name": "<private>"}));
         assert_eq!(hidden["data"]["relationships"]["owner"]["data"], Value::Null);
-        let (status, _) = client.send(Method::GET, &format!("/bundles/{uuid}/contents/info/"), None).await;
+        let (status, _) = client
+            .send(Method::GET, &format!("/bundles/{uuid}/contents/info/"), None)
+            .await;
         assert_eq!(status, 403);
-        let (status, _) = client.send(Method::GET, &format!("/bundles/{uuid}/contents/blob/"), None).await;
+        let (status, _) = client
+            .send(Method::GET, &format!("/bundles/{uuid}/contents/blob/"), None)
+            .await;
         assert_eq!(status, 403);
     }
     let change = json!({"data": [{"type": "bundles", "id": uuid, "attributes": {"metadata": {"name": "mine"}}}]});
     let (status, message) = bob.send(Method::PATCH, "/bundles", Some(change)).await;
     assert_eq!(status, 403);
-    assert!(message.as_str().unwrap().contains("does not have sufficient permissions on bundle"), "{message}");
+    assert!(
+        message
+            .as_str()
+            .unwrap()
+            .contains("does not have sufficient permissions on bundle"),
+        "{message}"
+    );
     let (status, _) = bob.upload(&uuid, "x", "x").await;
     assert_eq!(status, 403);
 }
@@ -147,13 +211,18 @@ async fn deletion_respects_dependants_and_gives_the_space_back() {
     let before = used(&alice.fetch("/user").await);
     let data = alice.dataset_with("data", b"some bytes").await;
     assert_eq!(used(&alice.fetch("/user").await), before + 10);
-    let run = alice.new_run("cat d", json!([{"child_path": "d", "parent_uuid": data}])).await;
+    let run = alice
+        .new_run("cat d", json!([{"child_path": "d", "parent_uuid": data}]))
+        .await;
     let body = json!({"data": [{"type": "bundles", "id": data}]});
     let (status, message) = alice.send(Method::DELETE, "/bundles", Some(body.clone())).await;
     assert_eq!(status, 400);
-    let expected = format!("Can't delete bundles {data} because the following bundles depend on them:\n  run-it({run})");
+    let expected =
+        format!("Can't delete bundles {data} because the following bundles depend on them:\n  run-it({run})");
     assert_eq!(message, expected);
-    let dry = alice.change(Method::DELETE, "/bundles?dry-run=1&recursive=1", body.clone()).await;
+    let dry = alice
+        .change(Method::DELETE, "/bundles?dry-run=1&recursive=1", body.clone())
+        .await;
     assert_eq!(dry["meta"]["ids"], json!([data, run]));
     let gone = alice.change(Method::DELETE, "/bundles?recursive=1", body).await;
     assert_eq!(gone["meta"]["ids"], json!([data, run]));
@@ -179,5 +248,8 @@ async fn a_bundle_without_a_worker_is_killed_at_once() {
     let slash = json!({"data": [{"type": "bundle-actions", "attributes":
         {"type": "write", "uuid": run, "subpath": "a/b", "string": ""}}]});
     let (status, message) = alice.send(Method::POST, "/bundle-actions", Some(slash)).await;
-    assert_eq!((status.as_u16(), message), (400, json!("Child path must match ^[a-zA-Z0-9_\\-.]*\\Z, was a/b")));
+    assert_eq!(
+        (status.as_u16(), message),
+        (400, json!("Child path must match ^[a-zA-Z0-9_\\-.]*\\Z, was a/b"))
+    );
 }

@@ -77,7 +77,12 @@ async fn a_file_is_served_whole_in_ranges_and_as_summary() {
     }
     assert_eq!(whole.text().await.unwrap(), "red\ngreen\nblue\n");
 
-    for (range, expected) in [("bytes=4-8", "green"), ("bytes=10-16393", "blue\n"), ("bytes=15-20", ""), ("bytes=999-1000", "")] {
+    for (range, expected) in [
+        ("bytes=4-8", "green"),
+        ("bytes=10-16393", "blue\n"),
+        ("bytes=15-20", ""),
+        ("bytes=999-1000", ""),
+    ] {
         let part = alice.get(&path).header("Range", range).send().await.unwrap();
         assert_eq!(part.status(), 200);
         assert!(part.headers().get("content-range").is_none());
@@ -91,7 +96,12 @@ async fn a_file_is_served_whole_in_ranges_and_as_summary() {
         let part = alice.get(&format!("{path}{query}")).send().await.unwrap();
         assert_eq!(part.text().await.unwrap(), expected, "{query}");
     }
-    let packed = alice.request(Method::GET, &path).header("Accept-Encoding", "gzip").send().await.unwrap();
+    let packed = alice
+        .request(Method::GET, &path)
+        .header("Accept-Encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(packed.headers()["content-encoding"], "gzip");
     assert_eq!(gunzip(&packed.bytes().await.unwrap()), b"red\ngreen\nblue\n");
 
@@ -122,26 +132,56 @@ async fn a_directory_is_unpacked_listed_and_packed_again() {
 
     let info = alice.fetch(&format!("/bundles/{uuid}/contents/info/?depth=2")).await;
     assert_eq!(info["data"]["type"], "directory");
-    assert_eq!(info["data"]["resolved_target"], json!({"bundle_uuid": uuid, "subpath": ""}));
-    let names: Vec<&str> =
-        info["data"]["contents"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        info["data"]["resolved_target"],
+        json!({"bundle_uuid": uuid, "subpath": ""})
+    );
+    let names: Vec<&str> = info["data"]["contents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["a.txt", "sub"]);
-    let (status, message) = alice.send(Method::GET, &format!("/bundles/{uuid}/contents/info/nope"), None).await;
-    assert_eq!((status.as_u16(), message), (404, json!(format!("Path 'nope' in bundle {uuid} not found"))));
-    let (status, _) = alice.send(Method::GET, &format!("/bundles/{uuid}/contents/info/?depth=-1"), None).await;
+    let (status, message) = alice
+        .send(Method::GET, &format!("/bundles/{uuid}/contents/info/nope"), None)
+        .await;
+    assert_eq!(
+        (status.as_u16(), message),
+        (404, json!(format!("Path 'nope' in bundle {uuid} not found")))
+    );
+    let (status, _) = alice
+        .send(Method::GET, &format!("/bundles/{uuid}/contents/info/?depth=-1"), None)
+        .await;
     assert_eq!(status, 400);
 
-    let file = alice.get(&format!("/bundles/{uuid}/contents/blob/sub/b.txt")).send().await.unwrap();
+    let file = alice
+        .get(&format!("/bundles/{uuid}/contents/blob/sub/b.txt"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(file.headers()["content-disposition"], "inline; filename=\"b.txt\"");
     assert_eq!(file.text().await.unwrap(), "BB");
-    let dir = alice.get(&format!("/bundles/{uuid}/contents/blob/")).send().await.unwrap();
+    let dir = alice
+        .get(&format!("/bundles/{uuid}/contents/blob/"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(dir.headers()["content-type"], "application/gzip");
     assert_eq!(dir.headers()["content-encoding"], "identity");
     assert_eq!(dir.headers()["target-type"], "directory");
-    assert_eq!(dir.headers()["content-disposition"], "attachment; filename=\"tree.tar.gz\"");
+    assert_eq!(
+        dir.headers()["content-disposition"],
+        "attachment; filename=\"tree.tar.gz\""
+    );
     let bytes = gunzip(&dir.bytes().await.unwrap());
     assert!(bytes.windows(12).any(|window| window == b"./sub/b.txt\0"));
-    let ranged = alice.get(&format!("/bundles/{uuid}/contents/blob/")).header("Range", "bytes=0-1").send().await.unwrap();
+    let ranged = alice
+        .get(&format!("/bundles/{uuid}/contents/blob/"))
+        .header("Range", "bytes=0-1")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(ranged.status(), 400);
 }
 
@@ -150,10 +190,19 @@ async fn paths_lead_through_dependencies() {
     let server = TestServer::start().await;
     let alice = server.login("alice").await;
     let data = alice.dataset_with("data", b"inside").await;
-    let run = alice.new_run("cat d", json!([{"child_path": "d", "parent_uuid": data}])).await;
+    let run = alice
+        .new_run("cat d", json!([{"child_path": "d", "parent_uuid": data}]))
+        .await;
     let info = alice.fetch(&format!("/bundles/{run}/contents/info/d")).await;
-    assert_eq!(info["data"]["resolved_target"], json!({"bundle_uuid": data, "subpath": ""}));
-    let blob = alice.get(&format!("/bundles/{run}/contents/blob/d")).send().await.unwrap();
+    assert_eq!(
+        info["data"]["resolved_target"],
+        json!({"bundle_uuid": data, "subpath": ""})
+    );
+    let blob = alice
+        .get(&format!("/bundles/{run}/contents/blob/d"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(blob.text().await.unwrap(), "inside");
 }
 
@@ -171,7 +220,10 @@ async fn bad_archives_fail_the_bundle_and_leave_no_trace() {
         let uuid = alice.new_dataset("bad").await;
         let (status, message) = alice.upload(&uuid, name, bytes).await;
         assert_eq!(status, 400, "{name}: {message}");
-        assert!(message.starts_with("Upload failed: Invalid archive upload: failed to unpack"), "{name}: {message}");
+        assert!(
+            message.starts_with("Upload failed: Invalid archive upload: failed to unpack"),
+            "{name}: {message}"
+        );
         let (state, failure) = state_of(&alice, &uuid).await;
         assert_eq!((state.as_str(), failure), ("failed", message), "{name}");
         server.wait_for_no_trace_of(&uuid).await;
@@ -198,10 +250,16 @@ async fn a_body_cut_off_in_the_middle_leaves_no_trace() {
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
-        assert!(!String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 200"), "{framing}");
+        assert!(
+            !String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 200"),
+            "{framing}"
+        );
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
         while state_of(&alice, &uuid).await.0 != "failed" {
-            assert!(tokio::time::Instant::now() < deadline, "{framing}: the bundle never failed");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{framing}: the bundle never failed"
+            );
             tokio::task::yield_now().await;
         }
         let (_, failure) = state_of(&alice, &uuid).await;
@@ -216,34 +274,57 @@ async fn uploads_obey_state_and_parameters() {
     let alice = server.login("alice").await;
     let uuid = alice.dataset_with("done", b"1").await;
     let (status, message) = alice.upload(&uuid, "x", "2").await;
-    assert_eq!((status.as_u16(), message.as_str()), (403, "Contents cannot be modified, bundle already finalized."));
+    assert_eq!(
+        (status.as_u16(), message.as_str()),
+        (403, "Contents cannot be modified, bundle already finalized.")
+    );
 
     let open = alice.new_dataset("open").await;
     for (query, expected) in [
-        ("filename=a&state_on_success=running", "state_on_success must be one of failed|ready|killed"),
+        (
+            "filename=a&state_on_success=running",
+            "state_on_success must be one of failed|ready|killed",
+        ),
         ("filename=a&unpack=yes", "'unpack' parameter must be integer boolean"),
-        ("filename=a&store=nowhere", "Can not find the BundleStore with name nowhere."),
+        (
+            "filename=a&store=nowhere",
+            "Can not find the BundleStore with name nowhere.",
+        ),
     ] {
-        let (status, message) = alice.send(Method::PUT, &format!("/bundles/{open}/contents/blob/?{query}"), None).await;
+        let (status, message) = alice
+            .send(Method::PUT, &format!("/bundles/{open}/contents/blob/?{query}"), None)
+            .await;
         assert_eq!((status.as_u16(), message), (400, json!(expected)), "{query}");
     }
     assert_eq!(state_of(&alice, &open).await.0, "uploading");
 
     // Whatever the content type says, the body is taken as it is; a worker's upload leaves the state alone.
     let path = format!("/bundles/{open}/contents/blob/?filename=a.txt&finalize_on_success=0&store=");
-    let form = alice.put(&path).header("content-type", "application/x-www-form-urlencoded").body("a=b&c");
+    let form = alice
+        .put(&path)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("a=b&c");
     assert_eq!(form.send().await.unwrap().status(), 200);
     assert_eq!(state_of(&alice, &open).await.0, "uploading");
-    let typed = alice.put(&path).header("content-type", "application/json").body("{not json");
+    let typed = alice
+        .put(&path)
+        .header("content-type", "application/json")
+        .body("{not json");
     assert_eq!(typed.send().await.unwrap().status(), 200);
-    let blob = alice.get(&format!("/bundles/{open}/contents/blob/")).send().await.unwrap();
+    let blob = alice
+        .get(&format!("/bundles/{open}/contents/blob/"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(blob.text().await.unwrap(), "{not json");
 
     // No file name: only the state is set.
     let path = format!("/bundles/{open}/contents/blob/?state_on_success=killed");
     assert_eq!(alice.put(&path).send().await.unwrap().status(), 200);
     assert_eq!(state_of(&alice, &open).await.0, "killed");
-    let (status, _) = alice.send(Method::GET, &format!("/bundles/{open}/contents/info/"), None).await;
+    let (status, _) = alice
+        .send(Method::GET, &format!("/bundles/{open}/contents/info/"), None)
+        .await;
     assert_eq!(status, 404);
 }
 
@@ -258,7 +339,10 @@ async fn an_upload_over_the_quota_is_refused_and_gives_the_space_back() {
     root.change(Method::PATCH, "/users", body).await;
     let (status, message) = alice.upload(&uuid, "big.bin", vec![0u8; 5000]).await;
     assert_eq!(status, 400);
-    assert!(message.starts_with("Upload failed: ") && message.contains("user disk quota exceeded"), "{message}");
+    assert!(
+        message.starts_with("Upload failed: ") && message.contains("user disk quota exceeded"),
+        "{message}"
+    );
     assert_eq!(state_of(&alice, &uuid).await.0, "failed");
     assert_eq!(alice.fetch("/user").await["data"]["attributes"]["disk_used"], 0);
     server.wait_for_no_trace_of(&uuid).await;
@@ -271,17 +355,28 @@ async fn the_way_before_an_upload_says_to_use_the_server() {
     let uuid = alice.new_dataset("x").await;
     let body = json!({"data": [{"type": "bundle_locations",
         "attributes": {"bundle_uuid": uuid, "bundle_store_uuid": null}}]});
-    let answer = alice.change(Method::POST, &format!("/bundles/{uuid}/locations/?need_bypass=1&is_dir=0"), body).await;
+    let answer = alice
+        .change(
+            Method::POST,
+            &format!("/bundles/{uuid}/locations/?need_bypass=1&is_dir=0"),
+            body,
+        )
+        .await;
     let attributes = &answer["data"][0]["attributes"];
     for name in ["bundle_conn_str", "index_conn_str", "bundle_url"] {
         assert_eq!(attributes.get(name), Some(&serde_json::Value::Null), "{name}");
     }
     let increment = json!({"data": [{"type": "user/increment_disk_used",
         "attributes": {"disk_used_increment": 16384, "bundle_uuid": uuid}}]});
-    let me = alice.change(Method::PATCH, "/user/increment_disk_used", increment).await;
+    let me = alice
+        .change(Method::PATCH, "/user/increment_disk_used", increment)
+        .await;
     assert_eq!(me["data"][0]["attributes"]["disk_used"], 16384);
     let (status, _) = alice.upload(&uuid, "x", "12345").await;
     assert_eq!(status, 200);
     assert_eq!(alice.fetch("/user").await["data"]["attributes"]["disk_used"], 5);
-    assert_eq!(alice.fetch(&format!("/bundles/{uuid}/locations/")).await["data"], json!([]));
+    assert_eq!(
+        alice.fetch(&format!("/bundles/{uuid}/locations/")).await["data"],
+        json!([])
+    );
 }

@@ -1,4 +1,5 @@
 //! The server as its clients see it: real listener, real database, real store, in one process.
+#![allow(clippy::unwrap_used)]
 
 mod accounts;
 mod bundles;

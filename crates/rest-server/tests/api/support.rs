@@ -1,6 +1,7 @@
 //! A server on a free port with a throw-away home, and a client that speaks like the Python one.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::config::ServerConfig;
@@ -40,7 +41,15 @@ impl TestServer {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().unwrap();
         let url = format!("sqlite:///{}", home.path().join("bundle.db").display());
-        let model = Model::connect(&url, &ModelOptions { password_iterations: 1, ..ModelOptions::default() }).await.unwrap();
+        let model = Model::connect(
+            &url,
+            &ModelOptions {
+                password_iterations: 1,
+                ..ModelOptions::default()
+            },
+        )
+        .await
+        .unwrap();
         let quota = Quota {
             time_quota: 1e9,
             disk_quota: 1e9,
@@ -59,24 +68,48 @@ impl TestServer {
             };
             model.create_user(user, 1_700_000_000).await.unwrap();
         }
-        let options = StorageOptions { min_free_bytes: 0, min_free_percent: 0, ..StorageOptions::default() };
+        let options = StorageOptions {
+            min_free_bytes: 0,
+            min_free_percent: 0,
+            ..StorageOptions::default()
+        };
         let storage = Storage::open(home.path(), options).unwrap();
         let hub: Arc<dyn Hub> = Arc::new(LocalHub::new());
         let shutdown = CancellationToken::new();
-        let config = ServerConfig { secret_key: "a secret of this test".to_owned(), ..ServerConfig::default() };
+        let config = ServerConfig {
+            secret_key: "a secret of this test".to_owned(),
+            ..ServerConfig::default()
+        };
         let state = AppState::new(model, storage, hub, config, settings, shutdown.clone());
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let serving =
-            listener::serve_router(socket, router(state.clone()), shutdown.clone(), listener::ListenerOptions::default());
+        let serving = listener::serve_router(
+            socket,
+            router(state.clone()),
+            shutdown.clone(),
+            listener::ListenerOptions::default(),
+        );
         tokio::spawn(serving);
-        Self { address, state, home, shutdown }
+        Self {
+            address,
+            state,
+            home,
+            shutdown,
+        }
     }
 
     /// A client that is not logged in.
     pub fn anonymous(&self) -> Client {
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Client { http, base: format!("http://{}/rest", self.address), token: None }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        Client {
+            http,
+            base: format!("http://{}/rest", self.address),
+            token: None,
+        }
     }
 
     /// A client with a token of this account.
@@ -88,37 +121,46 @@ impl TestServer {
     pub async fn login_as(&self, name: &str, oauth_client: &str) -> Client {
         let mut client = self.anonymous();
         let form = [("grant_type", "password"), ("username", name), ("password", PASSWORD)];
-        let answer =
-            client.post("/oauth2/token").basic_auth(oauth_client, Some("")).form(&form).send().await.unwrap();
+        let answer = client
+            .post("/oauth2/token")
+            .basic_auth(oauth_client, Some(""))
+            .form(&form)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 200);
         let token: Value = answer.json().await.unwrap();
         client.token = token["access_token"].as_str().map(str::to_owned);
         client
     }
 
-    /// Waits until nothing lies in staging and nothing in the home is named after this bundle.
+    /// Waits until no file of a transfer and nothing named after this bundle is left in the home.
     pub async fn wait_for_no_trace_of(&self, uuid: &str) {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-        while !self.no_trace_of(uuid) {
-            assert!(tokio::time::Instant::now() < deadline, "something of {uuid} stays");
+        while let Some(trace) = self.trace_of(uuid) {
+            assert!(tokio::time::Instant::now() < deadline, "{} stays", trace.display());
             tokio::task::yield_now().await;
         }
     }
 
-    fn no_trace_of(&self, uuid: &str) -> bool {
+    fn trace_of(&self, uuid: &str) -> Option<PathBuf> {
         let mut pending = vec![self.home.path().to_owned()];
         while let Some(dir) = pending.pop() {
             for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if name.contains(uuid) || (dir.ends_with("staging") && !name.is_empty()) {
-                    return false;
+                let path = entry.path();
+                let in_transfer = path
+                    .components()
+                    .any(|part| part.as_os_str() == "staging" || part.as_os_str() == "trash");
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if entry.file_name().to_string_lossy().contains(uuid) || (in_transfer && !is_dir) {
+                    return Some(path);
                 }
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    pending.push(entry.path());
+                if is_dir {
+                    pending.push(path);
                 }
             }
         }
-        true
+        None
     }
 }
 
@@ -190,7 +232,9 @@ impl Client {
         let body = json!({"data": [{"type": "bundles", "attributes": {
             "bundle_type": "dataset",
             "metadata": {"name": name, "description": "", "tags": [], "license": "", "source_url": ""}}}]});
-        let created = self.change(Method::POST, &format!("/bundles?worksheet={worksheet}"), body).await;
+        let created = self
+            .change(Method::POST, &format!("/bundles?worksheet={worksheet}"), body)
+            .await;
         text(&created["data"][0]["id"])
     }
 
@@ -203,7 +247,9 @@ impl Client {
                 "request_docker_image": "", "request_time": "", "request_memory": "", "request_disk": "",
                 "request_cpus": 1, "request_gpus": 0, "request_queue": "", "request_priority": 0,
                 "request_network": false, "exclude_patterns": []}}}]});
-        let created = self.change(Method::POST, &format!("/bundles?worksheet={worksheet}"), body).await;
+        let created = self
+            .change(Method::POST, &format!("/bundles?worksheet={worksheet}"), body)
+            .await;
         text(&created["data"][0]["id"])
     }
 
@@ -225,7 +271,10 @@ impl Client {
 
 pub async fn read(answer: Response) -> (StatusCode, Value) {
     let status = answer.status();
-    let json = answer.headers().get("content-type").is_some_and(|value| value == "application/json");
+    let json = answer
+        .headers()
+        .get("content-type")
+        .is_some_and(|value| value == "application/json");
     let body = answer.text().await.unwrap();
     let value = match json {
         true => serde_json::from_str(&body).unwrap(),
@@ -236,5 +285,8 @@ pub async fn read(answer: Response) -> (StatusCode, Value) {
 }
 
 pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a text: {value}"))
+        .to_owned()
 }

@@ -43,12 +43,23 @@ async fn methods_bodies_and_prefixes_follow_the_rules() {
         .send()
         .await
         .unwrap();
-    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (400, "Invalid JSON"));
+    assert_eq!(
+        (answer.status().as_u16(), answer.text().await.unwrap().as_str()),
+        (400, "Invalid JSON")
+    );
 
     let big = format!("\"{}\"", "x".repeat(9 << 20));
-    let answer =
-        client.post("/worksheets").header("content-type", "application/json").body(big).send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (413, "Request to large"));
+    let answer = client
+        .post("/worksheets")
+        .header("content-type", "application/json")
+        .body(big)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.text().await.unwrap().as_str()),
+        (413, "Request to large")
+    );
 
     let answer = client.request(Method::HEAD, "/user").send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -62,7 +73,12 @@ async fn methods_bodies_and_prefixes_follow_the_rules() {
 async fn json_objects_carry_the_version_and_the_exact_content_type() {
     let server = TestServer::start().await;
     let client = server.login("alice").await;
-    let answer = client.get("/user").header("Accept-Encoding", "gzip").send().await.unwrap();
+    let answer = client
+        .get("/user")
+        .header("Accept-Encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.headers()["content-type"], "application/json");
     assert!(answer.headers().get("content-encoding").is_none());
     let value: serde_json::Value = answer.json().await.unwrap();
@@ -99,9 +115,16 @@ async fn the_old_uploader_is_answered_in_spite_of_its_odd_http() {
     stream.write_all(b"5\r\nhello\r\n0\r\n\r\n\0\0").await.unwrap();
     let mut answer = Vec::new();
     let reading = stream.read_to_end(&mut answer);
-    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("an answer and the end").unwrap();
+    tokio::time::timeout(Duration::from_secs(20), reading)
+        .await
+        .expect("an answer and the end")
+        .unwrap();
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    let blob = client.get(&format!("/bundles/{uuid}/contents/blob/")).send().await.unwrap();
+    let blob = client
+        .get(&format!("/bundles/{uuid}/contents/blob/"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(blob.text().await.unwrap(), "hello");
 }

@@ -27,16 +27,26 @@ fn report(uuid: &str, state: &str) -> Value {
 }
 
 async fn check_in(client: &Client, body: Value) -> Value {
-    client.change(Method::POST, "/workers/node7%2812%29/checkin", body).await
+    client
+        .change(Method::POST, "/workers/node7%2812%29/checkin", body)
+        .await
 }
 
 fn key(server: &TestServer) -> WorkerKey {
-    WorkerKey { user_id: server.state.model.root_user_id().into(), worker_id: WORKER.into() }
+    WorkerKey {
+        user_id: server.state.model.root_user_id().into(),
+        worker_id: WORKER.into(),
+    }
 }
 
 /// A run of alice that is running on the worker of root.
 async fn running(server: &TestServer, worker: &Client, alice: &Client, dependencies: Value) -> String {
-    check_in(worker, { let mut body = check_in_body(json!([])); body["wait_seconds"] = json!(0); body }).await;
+    check_in(worker, {
+        let mut body = check_in_body(json!([]));
+        body["wait_seconds"] = json!(0);
+        body
+    })
+    .await;
     let run = alice.new_run("sleep 100", dependencies).await;
     let uuid = domain::Uuid::parse(&run).unwrap();
     let model = &server.state.model;
@@ -44,7 +54,10 @@ async fn running(server: &TestServer, worker: &Client, alice: &Client, dependenc
     assert!(model.stage(uuid, now).await.unwrap());
     let message = json!({"type": "run", "bundle": {"uuid": run}, "resources": {}});
     assert!(model.assign_run(uuid, &key(server), &message, now).await.unwrap());
-    server.state.hub.publish(hub::Event::message_queued(&key(server).user_id, WORKER));
+    server
+        .state
+        .hub
+        .publish(hub::Event::message_queued(&key(server).user_id, WORKER));
     let messages = check_in(worker, check_in_body(json!([]))).await;
     assert_eq!(messages[0]["type"], "run", "{messages}");
     let start = json!({"hostname": "node7", "start_time": now});
@@ -76,8 +89,16 @@ async fn a_check_in_waits_for_a_message_and_ends_with_it() {
     let uuid = domain::Uuid::from_random([3; 16]);
     let message = serde_json::to_value(WorkerMessage::MarkFinalized { uuid }).unwrap();
     let now = server.state.now();
-    server.state.model.queue_message(&key(&server), None, "mark_finalized", &message, now, None).await.unwrap();
-    server.state.hub.publish(hub::Event::message_queued(&key(&server).user_id, WORKER));
+    server
+        .state
+        .model
+        .queue_message(&key(&server), None, "mark_finalized", &message, now, None)
+        .await
+        .unwrap();
+    server
+        .state
+        .hub
+        .publish(hub::Event::message_queued(&key(&server).user_id, WORKER));
     assert_eq!(waiting.await.unwrap(), json!([message]));
     assert!(started.elapsed() < Duration::from_secs(2));
 
@@ -86,7 +107,10 @@ async fn a_check_in_waits_for_a_message_and_ends_with_it() {
     assert_eq!(mine["data"][0]["cpus"], 4);
     let alice = server.login("alice").await;
     assert_eq!(alice.fetch("/workers/info").await["data"], json!([]));
-    let (status, _) = server.anonymous().send(Method::POST, "/workers/w/checkin", Some(check_in_body(json!([])))).await;
+    let (status, _) = server
+        .anonymous()
+        .send(Method::POST, "/workers/w/checkin", Some(check_in_body(json!([]))))
+        .await;
     assert_eq!(status, 401);
     let (status, _) = worker.send(Method::POST, "/workers/w/checkin", Some(json!({}))).await;
     assert_eq!(status, 400);
@@ -103,9 +127,18 @@ async fn a_run_goes_from_start_to_ready_and_only_its_worker_may_report() {
     let bob = server.login_as("bob", "codalab_worker_client").await;
     let answer = check_in(&bob, check_in_body(json!([report(&run, "finalizing")]))).await;
     assert_eq!(answer[0], json!({"type": "mark_finalized", "uuid": run}));
-    let (status, _) = bob.send(Method::POST, &format!("/workers/w/start_bundle/{run}"), Some(json!({"start_time": 1}))).await;
+    let (status, _) = bob
+        .send(
+            Method::POST,
+            &format!("/workers/w/start_bundle/{run}"),
+            Some(json!({"start_time": 1})),
+        )
+        .await;
     assert_eq!(status, 403);
-    assert_eq!(alice.fetch(&format!("/bundles/{run}")).await["data"]["attributes"]["state"], "running");
+    assert_eq!(
+        alice.fetch(&format!("/bundles/{run}")).await["data"]["attributes"]["state"],
+        "running"
+    );
 
     let path = format!("/bundles/{run}/contents/blob/?filename=bundle.txt&finalize_on_success=0&store=");
     assert_eq!(worker.put(&path).body("result").send().await.unwrap().status(), 200);
@@ -114,7 +147,11 @@ async fn a_run_goes_from_start_to_ready_and_only_its_worker_may_report() {
     let bundle = alice.fetch(&format!("/bundles/{run}")).await;
     assert_eq!(bundle["data"]["attributes"]["state"], "ready", "{bundle}");
     assert_eq!(bundle["data"]["attributes"]["metadata"]["remote"], WORKER);
-    let blob = alice.get(&format!("/bundles/{run}/contents/blob/")).send().await.unwrap();
+    let blob = alice
+        .get(&format!("/bundles/{run}/contents/blob/"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(blob.text().await.unwrap(), "result");
 }
 
@@ -147,7 +184,13 @@ async fn reads_of_a_running_bundle_are_answered_by_its_worker() {
     let worker = server.login_as("codalab", "codalab_worker_client").await;
     let alice = server.login("alice").await;
     let data = alice.dataset_with("data", b"dependency").await;
-    let run = running(&server, &worker, &alice, json!([{"child_path": "d", "parent_uuid": data}])).await;
+    let run = running(
+        &server,
+        &worker,
+        &alice,
+        json!([{"child_path": "d", "parent_uuid": data}]),
+    )
+    .await;
 
     let serving = tokio::spawn({
         let (worker, run) = (worker.clone(), run.clone());
@@ -163,7 +206,10 @@ async fn reads_of_a_running_bundle_are_answered_by_its_worker() {
                             packed.write_all(b"hello\n").unwrap();
                             (None, packed.finish().unwrap())
                         }
-                        _ => (Some(json!({"error_code": 404, "error_message": format!("{path} not found in bundle")})), Vec::new()),
+                        _ => (
+                            Some(json!({"error_code": 404, "error_message": format!("{path} not found in bundle")})),
+                            Vec::new(),
+                        ),
                     }
                 })
                 .await;
@@ -172,7 +218,10 @@ async fn reads_of_a_running_bundle_are_answered_by_its_worker() {
     });
     let info = alice.fetch(&format!("/bundles/{run}/contents/info/stdout")).await;
     assert_eq!(info["data"]["size"], 6);
-    assert_eq!(info["data"]["resolved_target"], json!({"bundle_uuid": run, "subpath": "stdout"}));
+    assert_eq!(
+        info["data"]["resolved_target"],
+        json!({"bundle_uuid": run, "subpath": "stdout"})
+    );
     let path = format!("/bundles/{run}/contents/blob/stdout");
     let plain = alice.get(&path).header("Range", "bytes=0-16383").send().await.unwrap();
     assert_eq!(plain.headers()["content-encoding"], "identity");
@@ -181,16 +230,26 @@ async fn reads_of_a_running_bundle_are_answered_by_its_worker() {
     assert_eq!(packed.headers()["content-encoding"], "gzip");
 
     // What the worker does not have is looked for in the dependencies, then it is a 404.
-    let through = alice.get(&format!("/bundles/{run}/contents/blob/d")).send().await.unwrap();
+    let through = alice
+        .get(&format!("/bundles/{run}/contents/blob/d"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(through.text().await.unwrap(), "dependency");
-    let (status, _) = alice.send(Method::GET, &format!("/bundles/{run}/contents/info/nope"), None).await;
+    let (status, _) = alice
+        .send(Method::GET, &format!("/bundles/{run}/contents/info/nope"), None)
+        .await;
     assert_eq!(status, 404);
     serving.abort();
 
     let bob = server.login("bob").await;
-    let (status, message) = bob.send(Method::POST, "/workers/node7%2812%29/reply/1", Some(json!({}))).await;
+    let (status, message) = bob
+        .send(Method::POST, "/workers/node7%2812%29/reply/1", Some(json!({})))
+        .await;
     assert_eq!((status.as_u16(), message), (403, json!("Not your socket ID!")));
-    let (status, message) = worker.send(Method::POST, "/workers/node7%2812%29/reply_data/1", None).await;
+    let (status, message) = worker
+        .send(Method::POST, "/workers/node7%2812%29/reply_data/1", None)
+        .await;
     assert_eq!((status.as_u16(), message), (400, json!("Missing header message.")));
 }
 
@@ -205,7 +264,10 @@ async fn a_kill_reaches_the_worker_of_a_running_bundle() {
     let messages = check_in(&worker, check_in_body(json!([report(&run, "running")]))).await;
     assert_eq!(messages[0]["type"], "kill");
     assert_eq!(messages[0]["uuid"], run.as_str());
-    assert_eq!(alice.fetch(&format!("/bundles/{run}")).await["data"]["attributes"]["state"], "running");
+    assert_eq!(
+        alice.fetch(&format!("/bundles/{run}")).await["data"]["attributes"]["state"],
+        "running"
+    );
 }
 
 #[tokio::test]

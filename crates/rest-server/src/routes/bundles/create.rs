@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use super::fetch::{Wanted, present_all};
 use crate::auth::LoginProtected;
-use api::Document;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
 use crate::params::Query;
 use crate::state::AppState;
+use api::Document;
 
 /// Creates bundles, all or none, and puts them on a worksheet.
 pub async fn create(
@@ -27,11 +27,16 @@ pub async fn create(
         _ if detached => None,
         Some(text) => Some(state.model.resolve_worksheet(viewer.id(), None, text).await?),
         None => {
-            return Err(ApiError::usage("The query parameter 'worksheet' is missing; it names the worksheet that shows the new bundle."));
+            return Err(ApiError::usage(
+                "The query parameter 'worksheet' is missing; it names the worksheet that shows the new bundle.",
+            ));
         }
     };
     let shadow = query.non_empty("shadow").map(Uuid::parse).transpose()?;
-    let store = match query.non_empty("bundle_store").or_else(|| query.non_empty("bundle_store_uuid")) {
+    let store = match query
+        .non_empty("bundle_store")
+        .or_else(|| query.non_empty("bundle_store_uuid"))
+    {
         Some(store) => Some(state.model.find_store(&me.user_id, store).await?.uuid),
         None => None,
     };
@@ -43,7 +48,13 @@ pub async fn create(
     for input in body.resources("bundles")? {
         bundles.push(new_bundle(&input, wait_for_upload, store)?);
     }
-    let request = CreateBundles { owner_id: me.user_id.clone(), worksheet, place, shadow, bundles };
+    let request = CreateBundles {
+        owner_id: me.user_id.clone(),
+        worksheet,
+        place,
+        shadow,
+        bundles,
+    };
     let uuids = state.model.create_bundles(request, state.now()).await?;
     for uuid in &uuids {
         state.hub.publish(hub::Event::bundle_created(uuid));
@@ -90,8 +101,12 @@ fn new_metadata(input: &ResourceInput, copy: bool) -> ApiResult<Metadata> {
         return Err(input.invalid("metadata", "Missing data for required field."));
     };
     let generated = |key: &str| any_field(key).is_some_and(|field| field.generated);
-    let kept = sent.iter().filter(|(key, _)| !generated(key) || (copy && *key != "data_size"));
-    Ok(Metadata(kept.map(|(key, value)| (key.clone(), value.clone())).collect()))
+    let kept = sent
+        .iter()
+        .filter(|(key, _)| !generated(key) || (copy && *key != "data_size"));
+    Ok(Metadata(
+        kept.map(|(key, value)| (key.clone(), value.clone())).collect(),
+    ))
 }
 
 fn dependencies(input: &ResourceInput, child: Uuid) -> ApiResult<Vec<Dependency>> {

@@ -5,11 +5,11 @@ use domain::Uuid;
 use model::DeleteBundles;
 
 use crate::auth::LoginProtected;
-use api::Document;
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
 use crate::params::Query;
 use crate::state::AppState;
+use api::Document;
 
 /// Deletes bundles (or says which it would delete), then their contents.
 pub async fn delete(
@@ -18,8 +18,11 @@ pub async fn delete(
     query: Query,
     body: JsonBody,
 ) -> ApiResult {
-    let uuids: Vec<Uuid> =
-        body.linkages("bundles")?.iter().map(|text| Uuid::parse(text)).collect::<Result<_, _>>()?;
+    let uuids: Vec<Uuid> = body
+        .linkages("bundles")?
+        .iter()
+        .map(|text| Uuid::parse(text))
+        .collect::<Result<_, _>>()?;
     if uuids.is_empty() {
         return Err(ApiError::usage("No bundles to delete."));
     }
@@ -38,7 +41,9 @@ pub async fn delete(
             if let Err(error) = state.storage.delete(&bundle.uuid).await {
                 tracing::error!(bundle = %bundle.uuid, %error, "cannot remove the contents of a deleted bundle");
             }
-            state.hub.publish(hub::Event::BundleDeleted { uuid: bundle.uuid.to_string() });
+            state.hub.publish(hub::Event::BundleDeleted {
+                uuid: bundle.uuid.to_string(),
+            });
         }
     }
     Ok(state.respond(Document::meta_only("ids", ids)))

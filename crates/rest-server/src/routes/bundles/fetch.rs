@@ -8,13 +8,13 @@ use model::{BundleRecord, Found, GroupPermission, HostWorksheet, ObjectKind};
 use serde_json::Value;
 
 use crate::auth::{Protected, Viewer};
-use api::{Document, Resource};
 use crate::error::{ApiError, ApiResult};
 use crate::params::Query;
 use crate::path::PathUuid;
 use crate::present::{self, BundleExtras};
 use crate::routes::included_users;
 use crate::state::AppState;
+use api::{Document, Resource};
 
 const INCLUDES: [&str; 4] = ["owner", "group_permissions", "children", "host_worksheets"];
 
@@ -44,7 +44,10 @@ impl Wanted {
 
     /// Only the owners.
     pub fn owners(wanted: bool) -> Self {
-        Self { owner: wanted, ..Self::default() }
+        Self {
+            owner: wanted,
+            ..Self::default()
+        }
     }
 
     fn anything_included(&self) -> bool {
@@ -62,9 +65,15 @@ pub async fn one(
     let wanted = Wanted::from_query(&query)?;
     let record = state.model.bundle(uuid).await?;
     let (mut resources, included) = present_all(&state, &viewer, &[record], &wanted).await?;
-    let resource = resources.pop().ok_or_else(|| ApiError::internal("one bundle became none"))?;
+    let resource = resources
+        .pop()
+        .ok_or_else(|| ApiError::internal("one bundle became none"))?;
     let document = Document::one(resource);
-    let document = if wanted.anything_included() { document.including(included) } else { document };
+    let document = if wanted.anything_included() {
+        document.including(included)
+    } else {
+        document
+    };
     Ok(state.respond(document))
 }
 
@@ -81,15 +90,24 @@ pub async fn list(State(state): State<AppState>, Protected(viewer): Protected, q
     } else if let Some(command) = query.get("command") {
         memoized(&state, &viewer, command, query.get("dependencies")).await?
     } else {
-        return Err(ApiError::usage("Request must include either the query parameter 'keywords' or 'specs'."));
+        return Err(ApiError::usage(
+            "Request must include either the query parameter 'keywords' or 'specs'.",
+        ));
     };
     if let Some(depth) = query.int("depth")? {
-        uuids = state.model.self_and_descendants(&uuids, Some(depth.clamp(0, 1000) as u32)).await?;
+        uuids = state
+            .model
+            .self_and_descendants(&uuids, Some(depth.clamp(0, 1000) as u32))
+            .await?;
     }
     let records = state.model.bundles(&uuids).await?;
     let (resources, included) = present_all(&state, &viewer, &records, &wanted).await?;
     let document = Document::many(resources);
-    let document = if wanted.anything_included() { document.including(included) } else { document };
+    let document = if wanted.anything_included() {
+        document.including(included)
+    } else {
+        document
+    };
     Ok(state.respond(document))
 }
 
@@ -98,7 +116,10 @@ async fn by_specs(state: &AppState, viewer: &Viewer, query: &Query) -> ApiResult
         Some(spec) => Some(state.model.resolve_worksheet(viewer.id(), None, spec).await?),
         None => None,
     };
-    let uuids = state.model.resolve_bundles(viewer.id(), base, &query.all("specs")).await?;
+    let uuids = state
+        .model
+        .resolve_bundles(viewer.id(), base, &query.all("specs"))
+        .await?;
     let found = state.model.bundle_states(&uuids).await?;
     match uuids.iter().find(|uuid| !found.contains_key(*uuid)) {
         Some(missing) => Err(ApiError::not_found(format!("Bundle {missing} not found"))),
@@ -134,7 +155,10 @@ pub async fn present_all(
     wanted: &Wanted,
 ) -> ApiResult<(Vec<Resource>, Vec<Resource>)> {
     let uuids: Vec<Uuid> = records.iter().map(|record| record.bundle.uuid).collect();
-    let permissions = state.model.permissions_of(ObjectKind::Bundle, viewer.id(), &uuids).await?;
+    let permissions = state
+        .model
+        .permissions_of(ObjectKind::Bundle, viewer.id(), &uuids)
+        .await?;
     let related = Related::load(state, viewer, &uuids, wanted).await?;
     let mut resources = Vec::with_capacity(records.len());
     let mut included = Vec::new();
@@ -176,7 +200,10 @@ impl Related {
             related.groups = state.model.group_permissions(ObjectKind::Bundle, uuids).await?;
             if viewer.id().is_none() {
                 let public = state.model.public_group();
-                related.groups.values_mut().for_each(|rows| rows.retain(|row| row.group_uuid == public));
+                related
+                    .groups
+                    .values_mut()
+                    .for_each(|rows| rows.retain(|row| row.group_uuid == public));
             }
         }
         Ok(related)
@@ -213,23 +240,29 @@ impl Related {
         }
         if wanted.group_permissions {
             let rows = self.groups.get(&uuid).filter(|_| reveal).map_or(&[][..], Vec::as_slice);
-            included.extend(rows.iter().map(|row| present::group_permission("bundle-permissions", row)));
+            included.extend(
+                rows.iter()
+                    .map(|row| present::group_permission("bundle-permissions", row)),
+            );
             extras.group_permissions = Some(rows.iter().map(|row| row.id).collect());
         }
         extras
     }
 }
 
-async fn readable_children(
-    state: &AppState,
-    viewer: &Viewer,
-    uuids: &[Uuid],
-) -> ApiResult<HashMap<Uuid, Vec<Uuid>>> {
+async fn readable_children(state: &AppState, viewer: &Viewer, uuids: &[Uuid]) -> ApiResult<HashMap<Uuid, Vec<Uuid>>> {
     let mut children = state.model.children(uuids).await?;
     let all: Vec<Uuid> = children.values().flatten().copied().collect();
-    let permissions = state.model.permissions_of(ObjectKind::Bundle, viewer.id(), &all).await?;
-    let readable: HashMap<Uuid, bool> =
-        all.into_iter().zip(permissions.into_iter().map(|permission| permission != Permission::None)).collect();
-    children.values_mut().for_each(|list| list.retain(|child| readable.get(child) == Some(&true)));
+    let permissions = state
+        .model
+        .permissions_of(ObjectKind::Bundle, viewer.id(), &all)
+        .await?;
+    let readable: HashMap<Uuid, bool> = all
+        .into_iter()
+        .zip(permissions.into_iter().map(|permission| permission != Permission::None))
+        .collect();
+    for list in children.values_mut() {
+        list.retain(|child| readable.get(child) == Some(&true));
+    }
     Ok(children)
 }

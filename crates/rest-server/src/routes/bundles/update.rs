@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::fetch::{Wanted, present_all};
 use crate::auth::LoginProtected;
-use api::Document;
 use crate::error::ApiResult;
 use crate::input::{JsonBody, ResourceInput};
 use crate::state::AppState;
+use api::Document;
 
 /// Changes bundles, all or none; each update goes to the bundle with its id.
 pub async fn update(
@@ -26,7 +26,9 @@ pub async fn update(
     state.model.update_bundles(&me.user_id, updates, state.now()).await?;
     let records = state.model.bundles(&uuids).await?;
     for record in &records {
-        state.hub.publish(hub::Event::bundle_changed(record.bundle.uuid, record.bundle.state));
+        state
+            .hub
+            .publish(hub::Event::bundle_changed(record.bundle.uuid, record.bundle.state));
     }
     let (resources, _) = present_all(&state, &viewer, &records, &Wanted::default()).await?;
     Ok(state.respond(Document::many(resources)))

@@ -37,11 +37,18 @@ pub async fn read(
     let gzip = accepts_gzip(&headers);
     let target = reading::resolve(&state, &viewer, uuid, &path, 0).await?;
     let at_root = path.trim_matches('/').is_empty();
-    let name = if at_root { target.bundle.name().to_owned() } else { target.info.name.clone() };
+    let name = if at_root {
+        target.bundle.name().to_owned()
+    } else {
+        target.info.name.clone()
+    };
     match target.info.target_type {
         TargetType::Directory => directory(&state, &target, &part, &name).await,
         TargetType::File => file(&state, &target, part, &name, gzip).await,
-        other => Err(ApiError::permission(format!("Cannot download files of this type ({}).", other.as_str()))),
+        other => Err(ApiError::permission(format!(
+            "Cannot download files of this type ({}).",
+            other.as_str()
+        ))),
     }
 }
 
@@ -75,13 +82,26 @@ async fn directory(state: &AppState, target: &Target, part: &Part, name: &str) -
         reading::read_live(state, target, ReadArgs::StreamDirectory).await?
     } else {
         let contents = reading::stored(state, &target.bundle);
-        let options = PackOptions { excludes: Excludes::default_ignored(), ..PackOptions::default() };
+        let options = PackOptions {
+            excludes: Excludes::default_ignored(),
+            ..PackOptions::default()
+        };
         Body::from_stream(contents.directory(&contents.sub_path(&target.path)?, options).await?)
     };
     let whole_bundle = target.path.is_empty();
-    let target_size = if whole_bundle { target.bundle.metadata.int("data_size").max(0) as u64 } else { 0 };
+    let target_size = if whole_bundle {
+        target.bundle.metadata.int("data_size").max(0) as u64
+    } else {
+        0
+    };
     let mut response = Response::new(body);
-    BlobHeaders { name, is_directory: true, gzip: false, target_size }.apply(&mut response);
+    BlobHeaders {
+        name,
+        is_directory: true,
+        gzip: false,
+        target_size,
+    }
+    .apply(&mut response);
     Ok(response)
 }
 
@@ -92,9 +112,17 @@ async fn file(state: &AppState, target: &Target, part: Part, name: &str, gzip: b
         stored_file(state, target, part, gzip).await?
     };
     let mut response = Response::new(body);
-    BlobHeaders { name, is_directory: false, gzip, target_size: target.info.size }.apply(&mut response);
+    BlobHeaders {
+        name,
+        is_directory: false,
+        gzip,
+        target_size: target.info.size,
+    }
+    .apply(&mut response);
     if let Some(length) = length {
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Ok(response)
 }
@@ -103,7 +131,10 @@ async fn file(state: &AppState, target: &Target, part: Part, name: &str, gzip: b
 async fn live_file(state: &AppState, target: &Target, part: Part, gzip: bool) -> ApiResult<Body> {
     let read = match part {
         Part::Whole => ReadArgs::StreamFile,
-        Part::Range(range) => ReadArgs::ReadFileSection { offset: range.start, length: range.length },
+        Part::Range(range) => ReadArgs::ReadFileSection {
+            offset: range.start,
+            length: range.length,
+        },
         Part::Summary(summary) => ReadArgs::SummarizeFile {
             num_head_lines: summary.head as u64,
             num_tail_lines: summary.tail as u64,

@@ -24,10 +24,21 @@ pub async fn cat(
         return Err(ApiError::permission("Cannot netcat bundle, bundle not running."));
     }
     let message = body.object().remove("message");
-    let message = message.as_ref().and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-    let answer = relay::netcat(&state, &bundle, port, message).await.map_err(|refusal| refusal.into_error(&bundle))?;
+    let message = message
+        .as_ref()
+        .and_then(|value| value.as_str())
+        .unwrap_or_default()
+        .to_owned();
+    let answer = relay::netcat(&state, &bundle, port, message)
+        .await
+        .map_err(|refusal| refusal.into_error(&bundle))?;
     let mut response = Response::new(answer);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    response
+        .headers_mut()
+        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }

@@ -19,10 +19,10 @@ use crate::input::JsonBody;
 use crate::listener::Aborted;
 use crate::params::Query;
 use crate::path::PathUuid;
+use crate::respond;
 use crate::routes::bundles::fetch::{Wanted, present_all};
 use crate::routes::need_all_on_bundles;
 use crate::state::AppState;
-use crate::respond;
 
 /// An upload that sends nothing for this long is given up.
 const IDLE: Duration = Duration::from_secs(1200);
@@ -52,17 +52,22 @@ pub async fn put(
     need_all_on_bundles(&state, Some(&me.user_id), &[uuid]).await?;
     let bundle = state.model.bundle(uuid).await?.bundle;
     if bundle.state.is_final() {
-        return Err(ApiError::permission("Contents cannot be modified, bundle already finalized."));
+        return Err(ApiError::permission(
+            "Contents cannot be modified, bundle already finalized.",
+        ));
     }
     check_sender(&state, &bundle, &headers).await?;
-    let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let announced = headers
+        .get(http::header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let body = watched(body, announced, aborted.map(|Extension(aborted)| aborted));
     // The work goes on when the client hangs up, so that a bundle never stays between two states.
     let task = state.tasks.spawn({
         let state = state.clone();
         async move { upload(&state, &bundle, &parameters, body).await }
     });
-    task.await.map_err(|error| ApiError::internal(format!("an upload broke off: {error}")))?
+    task.await
+        .map_err(|error| ApiError::internal(format!("an upload broke off: {error}")))?
 }
 
 async fn parameters(state: &AppState, me: &User, query: &Query) -> ApiResult<Parameters> {
@@ -70,7 +75,9 @@ async fn parameters(state: &AppState, me: &User, query: &Query) -> ApiResult<Par
     let git = query.flag("git", false)?;
     if filename.is_none() && query.has("urls") {
         let text = if git { "a git repository" } else { "a URL" };
-        return Err(ApiError::usage(format!("Upload failed: this server does not fetch {text} itself; download it and upload the file.")));
+        return Err(ApiError::usage(format!(
+            "Upload failed: this server does not fetch {text} itself; download it and upload the file."
+        )));
     }
     let end: Option<BundleState> = query.get("state_on_success").unwrap_or("ready").parse().ok();
     let Some(end) = end.filter(|state| state.is_final()) else {
@@ -82,7 +89,9 @@ async fn parameters(state: &AppState, me: &User, query: &Query) -> ApiResult<Par
             let store = state.model.find_store(&me.user_id, name).await?;
             let kind = store.storage_type.as_deref().unwrap_or("disk");
             if kind != "disk" {
-                return Err(ApiError::usage(format!("The store {name} is of type {kind}; this server writes to disk stores only.")));
+                return Err(ApiError::usage(format!(
+                    "The store {name} is of type {kind}; this server writes to disk stores only."
+                )));
             }
             Some(store.uuid)
         }
@@ -101,11 +110,16 @@ async fn check_sender(state: &AppState, bundle: &Bundle, headers: &HeaderMap) ->
     if bundle.bundle_type != BundleType::Run {
         return Ok(());
     }
-    let Some(worker) = bearer_token(headers).and_then(|token| state.worker_of_token(token)) else { return Ok(()) };
+    let Some(worker) = bearer_token(headers).and_then(|token| state.worker_of_token(token)) else {
+        return Ok(());
+    };
     if state.model.worker_of_run(bundle.uuid).await? == Some(worker) {
         Ok(())
     } else {
-        Err(ApiError::permission(format!("Bundle {} is not assigned to this worker (any more).", bundle.uuid)))
+        Err(ApiError::permission(format!(
+            "Bundle {} is not assigned to this worker (any more).",
+            bundle.uuid
+        )))
     }
 }
 
@@ -158,13 +172,21 @@ async fn receive(
     let _turn = state.publishing.lock().await;
     if state.model.bundle(uuid).await?.bundle.state.is_final() {
         staged.discard().await;
-        return Err(Error::permission("Contents cannot be modified, bundle already finalized."));
+        return Err(Error::permission(
+            "Contents cannot be modified, bundle already finalized.",
+        ));
     }
     let published = staged.publish().await?;
     let contents = contents_record(uuid, parameters.store, &published, state.now());
     let finished = state
         .model
-        .finish_upload(&contents, "disk", parameters.store, parameters.state_on_success, state.now())
+        .finish_upload(
+            &contents,
+            "disk",
+            parameters.store,
+            parameters.state_on_success,
+            state.now(),
+        )
         .await;
     if finished.is_err()
         && let Err(error) = state.storage.delete(&uuid).await
@@ -199,7 +221,10 @@ async fn without_data(state: &AppState, bundle: &Bundle, parameters: &Parameters
         state.model.set_data_size(bundle.uuid, 0).await?;
     }
     if let Some(end) = parameters.state_on_success {
-        state.model.report_final_state(bundle.uuid, end, None, state.now()).await?;
+        state
+            .model
+            .report_final_state(bundle.uuid, end, None, state.now())
+            .await?;
     }
     Ok(())
 }
@@ -207,7 +232,9 @@ async fn without_data(state: &AppState, bundle: &Bundle, parameters: &Parameters
 /// Bytes that the owner's quota leaves for this bundle; what it holds now will be replaced.
 async fn room_left(state: &AppState, bundle: &Bundle) -> ApiResult<Option<u64>> {
     let Some(owner) = &bundle.owner_id else { return Ok(None) };
-    let Some(owner) = state.model.user(owner).await? else { return Ok(None) };
+    let Some(owner) = state.model.user(owner).await? else {
+        return Ok(None);
+    };
     let left = owner.quota.disk_left() + bundle.metadata.int("data_size") as f64;
     Ok(Some(left.max(0.0) as u64))
 }
@@ -253,17 +280,22 @@ fn watched(
             return None;
         }
         match tokio::time::timeout(IDLE, chunks.next()).await {
-            Err(_) => Some((Err("the client stopped sending".to_owned()), (chunks, received, true, cut_off))),
+            Err(_) => Some((
+                Err("the client stopped sending".to_owned()),
+                (chunks, received, true, cut_off),
+            )),
             Ok(Some(Ok(bytes))) => {
                 let received = received + bytes.len() as u64;
                 Some((Ok(bytes), (chunks, received, false, cut_off)))
             }
-            Ok(Some(Err(error))) => {
-                Some((Err(format!("the request body was cut off: {error}")), (chunks, received, true, cut_off)))
-            }
-            Ok(None) if cut_off(received) => {
-                Some((Err("the request body was cut off".to_owned()), (chunks, received, true, cut_off)))
-            }
+            Ok(Some(Err(error))) => Some((
+                Err(format!("the request body was cut off: {error}")),
+                (chunks, received, true, cut_off),
+            )),
+            Ok(None) if cut_off(received) => Some((
+                Err("the request body was cut off".to_owned()),
+                (chunks, received, true, cut_off),
+            )),
             Ok(None) => None,
         }
     });
