@@ -20,30 +20,23 @@ impl Model {
         let mut tx = self.db.write().await?;
         let sent = UtcTime::from_unix(now);
         let sql = "SELECT `key` FROM `user_verification` WHERE `user_id` = ? AND `date_created` > ? ORDER BY `id` DESC LIMIT 1";
-        let key = match tx
+        let known = tx
             .first(sql, params![user_id, UtcTime::from_unix(now - KEY_LIFETIME)])
-            .await?
-        {
-            Some(mut row) => {
-                let key = row.text()?;
-                tx.run(
-                    "UPDATE `user_verification` SET `date_sent` = ? WHERE `user_id` = ?",
-                    params![sent, user_id],
-                )
+            .await?;
+        let key = if let Some(mut row) = known {
+            let sql = "UPDATE `user_verification` SET `date_sent` = ? WHERE `user_id` = ?";
+            tx.run(sql, params![sent, user_id]).await?;
+            row.text()?
+        } else {
+            let key = random_hex();
+            tx.run("DELETE FROM `user_verification` WHERE `user_id` = ?", params![user_id])
                 .await?;
-                key
-            }
-            None => {
-                let key = random_hex();
-                tx.run("DELETE FROM `user_verification` WHERE `user_id` = ?", params![user_id])
-                    .await?;
-                tx.run(
-                    "INSERT INTO `user_verification` (`user_id`, `date_created`, `date_sent`, `key`) VALUES (?, ?, ?, ?)",
-                    params![user_id, sent, sent, &key],
-                )
-                .await?;
-                key
-            }
+            tx.run(
+                "INSERT INTO `user_verification` (`user_id`, `date_created`, `date_sent`, `key`) VALUES (?, ?, ?, ?)",
+                params![user_id, sent, sent, &key],
+            )
+            .await?;
+            key
         };
         tx.commit().await?;
         Ok(key)

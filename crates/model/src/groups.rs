@@ -120,8 +120,11 @@ impl Model {
             0 => Err(Error::not_found(format!("Found no group with {shown}"))),
             1 => Ok(groups.remove(0)),
             _ => {
-                let lines: String = groups.iter().map(|group| format!("\n  uuid={}", group.uuid)).collect();
-                Err(Error::usage(format!("Found multiple groups with {shown}:{lines}")))
+                let lines: Vec<String> = groups.iter().map(|group| format!("  uuid={}", group.uuid)).collect();
+                Err(Error::usage(format!(
+                    "Found multiple groups with {shown}:\n{}",
+                    lines.join("\n")
+                )))
             }
         }
     }

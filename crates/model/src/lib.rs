@@ -124,15 +124,13 @@ impl Model {
         let mut tx = db.write().await?;
         tx.lock_name("group_name").await?;
         let sql = "SELECT `uuid` FROM `group` WHERE `name` = 'public' AND `user_defined` = 0 ORDER BY `id` LIMIT 1";
-        let public = match tx.first(sql, params![]).await? {
-            Some(mut row) => row.uuid()?,
-            None => {
-                let uuid = password::random_uuid();
-                let sql =
-                    "INSERT INTO `group` (`uuid`, `name`, `user_defined`, `owner_id`) VALUES (?, 'public', 0, NULL)";
-                tx.run(sql, params![uuid]).await?;
-                uuid
-            }
+        let public = if let Some(mut row) = tx.first(sql, params![]).await? {
+            row.uuid()?
+        } else {
+            let uuid = password::random_uuid();
+            let sql = "INSERT INTO `group` (`uuid`, `name`, `user_defined`, `owner_id`) VALUES (?, 'public', 0, NULL)";
+            tx.run(sql, params![uuid]).await?;
+            uuid
         };
         for (id, name) in [
             ("codalab_cli_client", "CodaLab CLI"),

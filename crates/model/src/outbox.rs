@@ -81,7 +81,7 @@ impl Model {
         self.db
             .retrying(|| async {
                 let mut tx = self.db.write().await?;
-                let count = tx.run_in(sql, &params![now], ids, &[]).await?;
+                let count = tx.run_in(sql, &[now.into()], ids, &[]).await?;
                 tx.commit().await?;
                 Ok(count)
             })

@@ -1,5 +1,7 @@
 //! Password hashes in the format of CodaLab 1.7 (data-model section 11.1), and random texts.
 
+use std::fmt::Write;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rand::distr::{Alphanumeric, SampleString};
@@ -61,8 +63,12 @@ pub(crate) fn random_hex() -> String {
 /// How a token or code is stored: nobody who reads the database can use it.
 pub(crate) fn digest(secret: &str) -> String {
     let hash = Sha256::digest(secret.as_bytes());
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    let mut text = String::from("sha256:");
+    for byte in hash {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn derive(password: &str, salt: &str, iterations: u32) -> [u8; 32] {

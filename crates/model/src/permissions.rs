@@ -77,7 +77,12 @@ impl Model {
         );
         let mut found: HashMap<Uuid, Permission> = HashMap::new();
         for mut row in tx
-            .all_in(&sql, &params![self.public_group(), viewer.unwrap_or("")], uuids, &[])
+            .all_in(
+                &sql,
+                &[self.public_group().into(), viewer.unwrap_or("").into()],
+                uuids,
+                &[],
+            )
             .await?
         {
             let (uuid, owner, level) = (row.uuid()?, row.opt_user_id()?, row.opt_int()?);

@@ -234,9 +234,10 @@ async fn only_worksheet(tx: &mut Tx, condition: &str, values: Vec<Value>, lookup
         Lookup::Prefix(prefix) => format!("uuid starting with '{prefix}'"),
         Lookup::Name(name) => format!("name '{name}'"),
     };
-    let mut message = format!("Found multiple worksheets with {what}:");
-    for (uuid, name) in found {
-        message.push_str(&format!("\n  Worksheet(uuid='{uuid}', name='{name}')"));
-    }
-    Err(Error::usage(message))
+    let lines: Vec<String> = found
+        .iter()
+        .map(|(uuid, name)| format!("  Worksheet(uuid='{uuid}', name='{name}')"))
+        .collect();
+    let text = format!("Found multiple worksheets with {what}:\n{}", lines.join("\n"));
+    Err(Error::usage(text))
 }

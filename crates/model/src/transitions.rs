@@ -303,25 +303,22 @@ impl Model {
                 if bundle.bundle_type == BundleType::Run {
                     metadata::append(&mut tx, uuid, "actions", "kill").await?;
                 }
-                let outcome = match assigned_to(&mut tx, uuid).await? {
-                    Some(worker) => {
-                        let standard = json!({"type": "kill", "uuid": uuid});
-                        let payload = message.unwrap_or(&standard);
-                        let kill = NewMessage {
-                            worker: &worker,
-                            run: Some(uuid),
-                            kind: "kill",
-                            payload,
-                            now,
-                            expires_at: None,
-                        };
-                        queue(&mut tx, &kill).await?;
-                        KillOutcome::Sent(worker)
-                    }
-                    None => {
-                        set_state(&mut tx, uuid, &NOT_FINAL, BundleState::Killed).await?;
-                        KillOutcome::Killed
-                    }
+                let outcome = if let Some(worker) = assigned_to(&mut tx, uuid).await? {
+                    let standard = json!({"type": "kill", "uuid": uuid});
+                    let payload = message.unwrap_or(&standard);
+                    let kill = NewMessage {
+                        worker: &worker,
+                        run: Some(uuid),
+                        kind: "kill",
+                        payload,
+                        now,
+                        expires_at: None,
+                    };
+                    queue(&mut tx, &kill).await?;
+                    KillOutcome::Sent(worker)
+                } else {
+                    set_state(&mut tx, uuid, &NOT_FINAL, BundleState::Killed).await?;
+                    KillOutcome::Killed
                 };
                 tx.commit().await?;
                 Ok(outcome)
@@ -476,7 +473,7 @@ impl Model {
             .db
             .read()
             .await?
-            .all_in(&sql, &[], &NOT_FINAL, &params![before])
+            .all_in(&sql, &[], &NOT_FINAL, &[before.into()])
             .await?;
         let days = (now - before) / 86_400;
         let mut failed = Vec::new();
@@ -498,7 +495,7 @@ pub(crate) async fn set_state(tx: &mut Tx, uuid: Uuid, from: &[BundleState], to:
         return Ok(tx.run(sql, params![to, uuid]).await? == 1);
     }
     let sql = "UPDATE `bundle` SET `state` = ? WHERE `uuid` = ? AND `state` IN {in}";
-    Ok(tx.run_in(sql, &params![to, uuid], from, &[]).await? == 1)
+    Ok(tx.run_in(sql, &[to.into(), uuid.into()], from, &[]).await? == 1)
 }
 
 /// `starting` → `staged`, within a transaction.

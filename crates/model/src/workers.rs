@@ -400,7 +400,7 @@ async fn runs_by_worker(tx: &mut Tx) -> Result<HashMap<WorkerKey, Vec<Uuid>>> {
 async fn requested(tx: &mut Tx, runs: &[Uuid], key: &str) -> Result<HashMap<Uuid, i64>> {
     let sql = "SELECT `bundle_uuid`, `metadata_value` FROM `bundle_metadata` \
         WHERE `bundle_uuid` IN {in} AND `metadata_key` = ? ORDER BY `id`";
-    let rows = tx.all_in(sql, &[], runs, &params![key]).await?;
+    let rows = tx.all_in(sql, &[], runs, &[key.into()]).await?;
     rows.into_iter()
         .map(|mut row| Ok((row.uuid()?, row.text()?.parse().unwrap_or(0))))
         .collect()

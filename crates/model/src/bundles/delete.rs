@@ -73,13 +73,14 @@ impl Model {
 async fn dependants(tx: &mut Tx, given: &[Uuid], descendants: &[Uuid]) -> Result<Error> {
     let names = fetch::names(tx, descendants).await?;
     let uuids: Vec<&str> = given.iter().map(Uuid::as_str).collect();
-    let lines: String = descendants
+    let lines: Vec<String> = descendants
         .iter()
-        .map(|uuid| format!("\n  {}({uuid})", names.get(uuid).map_or("", String::as_str)))
+        .map(|uuid| format!("  {}({uuid})", names.get(uuid).map_or("", String::as_str)))
         .collect();
     Ok(Error::usage(format!(
-        "Can't delete bundles {} because the following bundles depend on them:{lines}",
-        uuids.join(" ")
+        "Can't delete bundles {} because the following bundles depend on them:\n{}",
+        uuids.join(" "),
+        lines.join("\n")
     )))
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn insert(tx: &mut Tx, uuid: Uuid, metadata: &Metadata) -> Resu
 
 pub(crate) async fn remove(tx: &mut Tx, uuid: Uuid, keys: &[&str]) -> Result<()> {
     let sql = "DELETE FROM `bundle_metadata` WHERE `bundle_uuid` = ? AND `metadata_key` IN {in}";
-    tx.run_in(sql, &params![uuid], keys, &[]).await.map(drop)
+    tx.run_in(sql, &[uuid.into()], keys, &[]).await.map(drop)
 }
 
 /// Sets one scalar.

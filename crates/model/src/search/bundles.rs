@@ -164,16 +164,15 @@ impl Query {
         match wanted {
             Wanted::Sort { descending } => self.sort(field, *descending),
             Wanted::Sum => self.aggregate = Some(Aggregate::Sum(field.to_owned())),
-            Wanted::Where(condition) => self.conditions.push(match column(field) {
-                Some(column) => condition.sql(&column),
-                None => {
-                    let value = condition.sql("m.metadata_value");
-                    let sql = format!(
-                        "b.uuid IN (SELECT m.bundle_uuid FROM bundle_metadata m WHERE m.metadata_key = ? AND {})",
-                        value.sql
-                    );
-                    Clause::new(sql, [params![field], value.values].concat())
-                }
+            Wanted::Where(condition) => self.conditions.push(if let Some(column) = column(field) {
+                condition.sql(&column)
+            } else {
+                let value = condition.sql("m.metadata_value");
+                let sql = format!(
+                    "b.uuid IN (SELECT m.bundle_uuid FROM bundle_metadata m WHERE m.metadata_key = ? AND {})",
+                    value.sql
+                );
+                Clause::new(sql, [params![field], value.values].concat())
             }),
         }
     }

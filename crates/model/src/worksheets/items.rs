@@ -39,7 +39,7 @@ impl Model {
                 remove.sort_unstable();
                 remove.dedup();
                 let sql = "DELETE FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND `id` IN {in}";
-                let removed = tx.run_in(sql, &params![worksheet], &remove, &[]).await?;
+                let removed = tx.run_in(sql, &[worksheet.into()], &remove, &[]).await?;
                 if removed != remove.len() as u64 {
                     return Err(Error::usage(format!(
                         "Some of the items to replace are not (or no longer) on worksheet {worksheet}; reload it."
@@ -124,25 +124,22 @@ pub(crate) async fn insert(tx: &mut Tx, worksheet: Uuid, items: &[Item], after: 
     }
     lock(tx, worksheet).await?;
     let count = items.len() as i64;
-    let first = match after {
-        Some(after) => {
-            let after = after.max(-1);
-            let sql = format!("SELECT MIN({KEY}) FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND {KEY} > ?");
-            let next = tx
-                .first(sql, params![worksheet, after])
-                .await?
-                .map(|mut row| row.opt_int())
-                .transpose()?
-                .flatten();
-            if next.is_some_and(|next| next - after <= count) {
-                shift(tx, worksheet, after, count).await?;
-            }
-            after + 1
+    let first = if let Some(after) = after {
+        let after = after.max(-1);
+        let sql = format!("SELECT MIN({KEY}) FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND {KEY} > ?");
+        let next = tx
+            .first(sql, params![worksheet, after])
+            .await?
+            .map(|mut row| row.opt_int())
+            .transpose()?
+            .flatten();
+        if next.is_some_and(|next| next - after <= count) {
+            shift(tx, worksheet, after, count).await?;
         }
-        None => {
-            let sql = format!("SELECT MAX({KEY}) + 1 FROM `worksheet_item` WHERE `worksheet_uuid` = ?");
-            tx.count(sql, params![worksheet]).await?
-        }
+        after + 1
+    } else {
+        let sql = format!("SELECT MAX({KEY}) + 1 FROM `worksheet_item` WHERE `worksheet_uuid` = ?");
+        tx.count(sql, params![worksheet]).await?
     };
     let last_id = last_id(tx, worksheet).await?;
     let rows = items.iter().zip(first..).map(|(item, key)| {

@@ -288,6 +288,7 @@ pub fn start(run: Uuid, worker: &WorkerKey) -> model::StartRun {
 }
 
 /// A report about a run; `more` overrides fields.
+#[allow(clippy::needless_pass_by_value)] // callers write the object in place
 pub fn report(run: Uuid, state: &str, more: serde_json::Value) -> RunReport {
     let mut value = json!({
         "uuid": run, "state": state, "run_status": state, "remote": "w", "container_time_total": 10.0, "disk_utilization": 100,

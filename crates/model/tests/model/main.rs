@@ -1,4 +1,5 @@
 //! The model against both databases: every test runs on SQLite and on MariaDB.
+#![allow(clippy::unwrap_used)] // a failed step of the preparations fails the test
 
 #[macro_use]
 mod fixture;
