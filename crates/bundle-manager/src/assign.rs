@@ -16,8 +16,8 @@ use crate::snapshot::{keys, live_workers, users};
 
 /// Passes in a row when decisions turn out to rest on something that has changed.
 const MOST_ROUNDS: usize = 3;
-/// Status texts written per pass, so that a long queue cannot hold up assignments. The others follow in later passes.
-const MOST_STATUS_WRITES: usize = 50;
+/// Status texts written before looking for events again.
+const STATUS_BATCH: usize = 5;
 
 /// How carrying out one assignment ended.
 enum Outcome {
@@ -35,7 +35,9 @@ impl Manager {
                 break;
             }
             let alive_since = now() - self.config.timeouts.worker.as_secs() as i64;
+            let start = Instant::now();
             let workers = live_workers(&self.model, &mut self.held, alive_since).await?;
+            tracing::debug!(workers = workers.len(), took = ?start.elapsed(), "workers read");
             self.known_workers = keys(&workers);
             if !self.round(&workers).await? {
                 break;
@@ -46,7 +48,8 @@ impl Manager {
 
     /// One snapshot and its decisions; true if it has to be repeated.
     async fn round(&mut self, workers: &[Worker]) -> Result<bool> {
-        let owners: HashSet<UserId> = self.queue.runs().map(|run| run.owner.clone()).collect();
+        let start = Instant::now();
+        let owners: HashSet<&UserId> = self.queue.runs().map(|run| &run.owner).collect();
         let users = users(&self.model, &owners, workers).await?;
         let root = UserId::from(self.model.root_user_id());
         let decisions = schedule(&Snapshot {
@@ -58,8 +61,15 @@ impl Manager {
             prefer_private: self.config.prefer_private,
             seed: rand::random(),
         });
+        let decided = start.elapsed();
+        tracing::debug!(
+            queued = self.queue.len(),
+            workers = workers.len(),
+            ?decided,
+            "scheduling pass"
+        );
         let mut again = false;
-        let mut statuses = Vec::new();
+        self.statuses.clear();
         for decision in decisions {
             match decision {
                 Decision::Assign { uuid, worker, request } => {
@@ -73,11 +83,11 @@ impl Manager {
                 Decision::Fail { uuid, message } => {
                     logged("fail", self.fail_staged(uuid, &message).await);
                 }
-                Decision::Wait { uuid, status } => statuses.push((uuid, status)),
+                Decision::Wait { uuid, status } if self.queue.status_is_due(&uuid, &status) => {
+                    self.statuses.push_back((uuid, status));
+                }
+                Decision::Wait { .. } => {}
             }
-        }
-        if !again {
-            self.write_statuses(statuses).await;
         }
         Ok(again)
     }
@@ -146,14 +156,15 @@ impl Manager {
         Ok(())
     }
 
-    async fn write_statuses(&mut self, statuses: Vec<(Uuid, std::sync::Arc<str>)>) {
-        let mut left = MOST_STATUS_WRITES;
-        for (uuid, status) in statuses {
-            if left == 0 {
+    /// Writes some of the status texts that the last pass found due. They wait for everything else: with a long queue
+    /// there are many, and nobody reads them in a hurry.
+    pub(crate) async fn write_some_statuses(&mut self) {
+        for _ in 0..STATUS_BATCH {
+            let Some((uuid, status)) = self.statuses.pop_front() else {
                 return;
-            }
+            };
             if self.queue.status_is_due(&uuid, &status) {
-                left -= 1;
+                self.queue.status_is_written(&uuid, &status);
                 logged("write staged_status", self.model.set_staged_status(uuid, &status).await);
             }
         }

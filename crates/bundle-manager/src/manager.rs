@@ -1,6 +1,6 @@
 //! The loop: waits for events and timers, and does what they ask for.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -43,6 +43,8 @@ pub struct Manager {
     pub(crate) held: HeldRuns,
     pub(crate) makes: Makes,
     pub(crate) nudges: Nudges,
+    /// Status texts that are due, from the last pass.
+    pub(crate) statuses: VecDeque<(Uuid, Arc<str>)>,
     /// Workers seen by the last pass.
     pub(crate) known_workers: HashSet<WorkerKey>,
     /// Created bundles that wait for a parent: an event will say when to look again.
@@ -81,6 +83,7 @@ impl Manager {
             queue: Queue::default(),
             held: HeldRuns::default(),
             nudges: Nudges::default(),
+            statuses: VecDeque::new(),
             known_workers: HashSet::new(),
             waiting: HashSet::new(),
             own_staged: HashSet::new(),
@@ -123,6 +126,9 @@ impl Manager {
                 }
                 _ = sweep.tick() => inbox.sweep = true,
                 () = self.makes.reap() => {}
+                () = std::future::ready(()), if self.is_leader && !self.statuses.is_empty() => {
+                    self.write_some_statuses().await;
+                }
             }
             if self.is_leader {
                 self.work(inbox).await;

@@ -105,19 +105,22 @@ impl Queue {
             .collect()
     }
 
-    /// Whether this text should be written as the run's `staged_status` now; if so it counts as written.
-    pub fn status_is_due(&mut self, uuid: &Uuid, text: &Arc<str>) -> bool {
-        let Some(entry) = self.ids.get(uuid).and_then(|id| self.entries.get_mut(id)) else {
+    /// Whether this text should be written as the run's `staged_status` now.
+    pub fn status_is_due(&self, uuid: &Uuid, text: &Arc<str>) -> bool {
+        let Some(entry) = self.ids.get(uuid).and_then(|id| self.entries.get(id)) else {
             return false;
         };
-        let due = match &entry.status {
+        match &entry.status {
             None => true,
             Some((written, at)) => written != text && at.elapsed() >= STATUS_INTERVAL,
-        };
-        if due {
+        }
+    }
+
+    /// Notes that it was.
+    pub fn status_is_written(&mut self, uuid: &Uuid, text: &Arc<str>) {
+        if let Some(entry) = self.ids.get(uuid).and_then(|id| self.entries.get_mut(id)) {
             entry.status = Some((Arc::clone(text), Instant::now()));
         }
-        due
     }
 }
 
@@ -200,6 +203,7 @@ mod tests {
         queue.insert(&record(1));
         let (first, second): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         assert!(queue.status_is_due(&uuid(1), &first));
+        queue.status_is_written(&uuid(1), &first);
         assert!(!queue.status_is_due(&uuid(1), &first));
         assert!(!queue.status_is_due(&uuid(1), &second), "too soon");
         queue.insert(&record(1));

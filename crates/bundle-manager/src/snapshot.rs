@@ -89,8 +89,8 @@ fn worker(record: WorkerRecord, held: &HeldRuns) -> Worker {
 }
 
 /// The owners of the queue with quotas, and with their groups if any worker belongs to a group.
-pub async fn users(model: &Model, owners: &HashSet<UserId>, workers: &[Worker]) -> Result<HashMap<UserId, User>> {
-    let ids: Vec<&str> = owners.iter().map(UserId::as_str).collect();
+pub async fn users(model: &Model, owners: &HashSet<&UserId>, workers: &[Worker]) -> Result<HashMap<UserId, User>> {
+    let ids: Vec<&str> = owners.iter().map(|owner| owner.as_str()).collect();
     let with_groups = workers.iter().any(|worker| worker.group.is_some());
     let mut users = HashMap::with_capacity(ids.len());
     for (id, account) in model.users(&ids).await? {
