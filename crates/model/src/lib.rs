@@ -28,6 +28,7 @@ mod search;
 mod stats;
 mod stores;
 mod transitions;
+mod uploads;
 mod users;
 mod workers;
 mod worksheets;

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use crate::bundles::{metadata, not_found};
 use crate::db::{Tx, params};
 use crate::outbox::{NewMessage, forget_run, queue};
-use crate::quota::{LockedBundle, lock_bundle, quota, set_size};
+use crate::quota::{LockedBundle, lock_bundle, set_size};
+use crate::uploads::publish;
 use crate::workers::{assign, assigned_to, release};
-use crate::{BundleContents, Model, ObjectKind, WorkerKey, contents, stores};
+use crate::{BundleContents, Model, ObjectKind, WorkerKey};
 
 /// The worker's report that it begins a run.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ const STAGED_STATUS: &str =
     "Bundle's dependencies are all ready. Waiting for the bundle to be assigned to a worker to be run.";
 
 /// States a bundle can still leave.
-const NOT_FINAL: [BundleState; 9] = [
+pub(crate) const NOT_FINAL: [BundleState; 9] = [
     BundleState::Created,
     BundleState::Staged,
     BundleState::Making,
@@ -358,77 +359,6 @@ impl Model {
             .await
     }
 
-    /// An upload has been published: contents row, location (if a store is given), `is_dir`, `storage_type`,
-    /// `data_size`, `disk_used`, and the final state if one is given. If the owner is over quota with it, the bundle
-    /// fails, sizes go back to 0, and the result is the error 400 `Upload failed: …`; the caller then removes the
-    /// contents. 403 if the bundle is already final. A run stays assigned to its worker, which still has to hear of it.
-    pub async fn finish_upload(
-        &self,
-        contents: &BundleContents,
-        storage_type: &str,
-        store: Option<Uuid>,
-        state: Option<BundleState>,
-        _now: i64,
-    ) -> Result<()> {
-        if let Some(state) = state.filter(|state| !state.is_final()) {
-            return Err(Error::usage(format!(
-                "state_on_success must be a final state (ready, failed or killed), was {state}"
-            )));
-        }
-        let uuid = contents.bundle_uuid;
-        self.db
-            .retrying(|| async {
-                let mut tx = self.db.write().await?;
-                let bundle = lock_bundle(&mut tx, uuid).await?.ok_or_else(|| not_found(uuid))?;
-                if bundle.state.is_final() {
-                    return Err(Error::permission(
-                        "Contents cannot be modified, bundle already finalized.",
-                    ));
-                }
-                if let Err(error) = publish(&mut tx, contents, Some(storage_type), store).await? {
-                    let error = error.context("Upload failed");
-                    set_state(&mut tx, uuid, &NOT_FINAL, BundleState::Failed).await?;
-                    note_failure(&mut tx, uuid, &error.message, None).await?;
-                    tx.commit().await?;
-                    return Err(error);
-                }
-                if let Some(state) = state {
-                    set_state(&mut tx, uuid, &NOT_FINAL, state).await?;
-                }
-                tx.commit().await
-            })
-            .await
-    }
-
-    /// An upload failed: message (`Upload failed: <reason>`), traceback, size 0, contents rows forgotten; the state
-    /// becomes `failed` if `finalize`. False if the bundle is already final.
-    pub async fn fail_upload(
-        &self,
-        uuid: Uuid,
-        reason: &str,
-        traceback: Option<&str>,
-        finalize: bool,
-        _now: i64,
-    ) -> Result<bool> {
-        let reason = reason.strip_prefix("Upload failed: ").unwrap_or(reason);
-        self.db
-            .retrying(|| async {
-                let mut tx = self.db.write().await?;
-                let bundle = lock_bundle(&mut tx, uuid).await?.ok_or_else(|| not_found(uuid))?;
-                if bundle.state.is_final() {
-                    return Ok(false);
-                }
-                if finalize {
-                    set_state(&mut tx, uuid, &NOT_FINAL, BundleState::Failed).await?;
-                }
-                note_failure(&mut tx, uuid, &format!("Upload failed: {reason}"), traceback).await?;
-                forget_contents(&mut tx, uuid).await?;
-                tx.commit().await?;
-                Ok(true)
-            })
-            .await
-    }
-
     /// Any non-final state → a final one, reported by a client that has stored the contents itself. 400 unless `state`
     /// is final. Takes a run from its worker.
     pub async fn report_final_state(
@@ -512,6 +442,8 @@ pub(crate) async fn unassign(tx: &mut Tx, run: Uuid) -> Result<bool> {
 /// See [`Model::lose_worker`].
 pub(crate) async fn lose(tx: &mut Tx, run: Uuid, now: i64) -> Result<bool> {
     let from = [BundleState::Preparing, BundleState::Running, BundleState::Finalizing];
+    // Locked first: the flag belongs to the attempt that is being ended.
+    lock_bundle(tx, run).await?;
     let preemptible = metadata::text(tx, run, "on_preemptible_worker").await?.as_deref() == Some("True");
     let to = if preemptible {
         BundleState::Staged
@@ -558,7 +490,7 @@ async fn note_start(tx: &mut Tx, start: &StartRun) -> Result<()> {
     metadata::append(tx, start.run, "remote_history", &start.hostname).await
 }
 
-async fn note_failure(tx: &mut Tx, uuid: Uuid, message: &str, traceback: Option<&str>) -> Result<()> {
+pub(crate) async fn note_failure(tx: &mut Tx, uuid: Uuid, message: &str, traceback: Option<&str>) -> Result<()> {
     let mut changes = Metadata::new();
     changes.set("failure_message", message);
     if let Some(traceback) = traceback {
@@ -596,47 +528,4 @@ async fn lock_actionable(tx: &mut Tx, uuid: Uuid) -> Result<LockedBundle> {
         ));
     }
     Ok(bundle)
-}
-
-/// Records published contents. The inner error says that the owner is over quota with them; sizes are then back at 0.
-async fn publish(
-    tx: &mut Tx,
-    published: &BundleContents,
-    storage_type: Option<&str>,
-    store: Option<Uuid>,
-) -> Result<Result<()>> {
-    let uuid = published.bundle_uuid;
-    contents::store(tx, published).await?;
-    if let Some(store) = store {
-        stores::add_location(tx, uuid, store).await?;
-        tx.run(
-            "UPDATE `bundle` SET `is_dir` = ? WHERE `uuid` = ?",
-            params![published.is_dir, uuid],
-        )
-        .await?;
-    } else {
-        let sql = "UPDATE `bundle` SET `is_dir` = ?, `storage_type` = ? WHERE `uuid` = ?";
-        tx.run(sql, params![published.is_dir, storage_type.unwrap_or("disk"), uuid])
-            .await?;
-    }
-    set_size(tx, uuid, Some(published.stored_bytes)).await?;
-    let owner = lock_bundle(tx, uuid).await?.and_then(|bundle| bundle.owner_id);
-    let Some(owner) = owner else { return Ok(Ok(())) };
-    let quota = quota(tx, &owner).await?;
-    if published.stored_bytes == 0 || quota.disk_used <= quota.disk_quota {
-        return Ok(Ok(()));
-    }
-    let left = quota.disk_left() as i64 + published.stored_bytes;
-    forget_contents(tx, uuid).await?;
-    Ok(Err(Error::usage(format!(
-        "user disk quota exceeded: the bundle has {} bytes, but only {left} are left of the quota.",
-        published.stored_bytes
-    ))))
-}
-
-/// There are no contents (any more).
-async fn forget_contents(tx: &mut Tx, uuid: Uuid) -> Result<()> {
-    tx.run("DELETE FROM `bundle_contents` WHERE `bundle_uuid` = ?", params![uuid])
-        .await?;
-    set_size(tx, uuid, Some(0)).await
 }
