@@ -122,12 +122,13 @@ fn table(block: &Object, with_header: bool) -> String {
         table.row(header.iter().map(cell).collect());
     }
     let without = usize::from(!with_header);
-    table
+    let lines: Vec<String> = table
         .lines()
         .iter()
         .skip(without)
-        .map(|line| format!("  {line}\n"))
-        .collect()
+        .map(|line| format!("  {line}"))
+        .collect();
+    lines.join("\n") + "\n"
 }
 
 async fn print_contents(cli: &mut Cli, client: &Client, block: &Object) -> Result<()> {

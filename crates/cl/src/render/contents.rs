@@ -1,6 +1,8 @@
 //! Contents of bundles on stdout: listings, files, links.
 
-use client::{BlobOptions, Client};
+use std::time::Duration;
+
+use client::{BlobOptions, ByteStream, Client};
 use domain::size;
 use domain::target_info::{TargetInfo, TargetType};
 use futures::TryStreamExt;
@@ -11,6 +13,8 @@ use crate::ui::Ui;
 
 /// Lines shown longer than the server's default of 128 characters.
 const MAX_LINE_LENGTH: u64 = 1 << 20;
+/// How long the results of a run may be on their way to the store.
+const MOVING: Duration = Duration::from_millis(300);
 
 /// The info tree of a path, one level deep; `None` if there is nothing.
 pub async fn info(client: &Client, uuid: &str, subpath: &str) -> Result<Option<TargetInfo>> {
@@ -46,7 +50,7 @@ pub async fn show(ui: &mut Ui, client: &Client, uuid: &str, subpath: &str, head:
                 max_line_length,
                 ..BlobOptions::default()
             };
-            let mut body = client.blob(uuid, subpath, &options).await?.body;
+            let mut body = open(client, uuid, subpath, &options).await?;
             while let Some(piece) = body.try_next().await? {
                 ui.bytes(&piece)?;
             }
@@ -54,6 +58,16 @@ pub async fn show(ui: &mut Ui, client: &Client, uuid: &str, subpath: &str, head:
         TargetType::Other => return Err(Error::usage(format!("{subpath} is neither a file nor a directory"))),
     }
     Ok(true)
+}
+
+/// The bytes of a file that is there. A run that ends between two requests takes its files along to the store: then the
+/// second try finds them.
+async fn open(client: &Client, uuid: &str, subpath: &str, options: &BlobOptions) -> Result<ByteStream> {
+    match client.blob(uuid, subpath, options).await {
+        Err(error) if error.is_not_found() => tokio::time::sleep(MOVING).await,
+        other => return Ok(other?.body),
+    }
+    Ok(client.blob(uuid, subpath, options).await?.body)
 }
 
 /// Where the contents really are, after dependencies were followed.
