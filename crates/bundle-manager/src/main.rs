@@ -1,5 +1,6 @@
 //! `cl-bundle-manager`: the bundle manager as a process of its own.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -125,6 +126,7 @@ fn start_logging() {
     let filter = EnvFilter::try_from_env("CODALAB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match std::env::var("CODALAB_LOG_FORMAT").as_deref() {
         Ok("json") => log.json().init(),

@@ -1,5 +1,6 @@
 //! `cl-ws-server`: the websocket server as a process of its own.
 
+use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -64,6 +65,7 @@ fn start_logging() {
     let filter = EnvFilter::try_from_env("CODALAB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match std::env::var("CODALAB_LOG_FORMAT").as_deref() {
         Ok("json") => log.json().init(),
