@@ -131,7 +131,11 @@ async fn nth_bundle(tx: &mut Tx, base: Option<Uuid>, index: u64) -> Result<Uuid>
     let Some(worksheet) = base else {
         return Err(Error::usage("Nothing is specified"));
     };
-    let wanted = i64::try_from(index).unwrap_or(i64::MAX);
+    // For `^0`, which is never in bounds, all are counted.
+    let wanted = match index {
+        0 => i64::MAX,
+        _ => i64::try_from(index).unwrap_or(i64::MAX),
+    };
     let rows = tx
         .all(
             "SELECT bundle_uuid FROM worksheet_item WHERE worksheet_uuid = ? AND bundle_uuid IS NOT NULL \

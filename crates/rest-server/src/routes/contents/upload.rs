@@ -48,7 +48,6 @@ pub async fn put(
     aborted: Option<Extension<Aborted>>,
     body: Body,
 ) -> ApiResult {
-    let parameters = parameters(&state, &me, &query).await?;
     need_all_on_bundles(&state, Some(&me.user_id), &[uuid]).await?;
     let bundle = state.model.bundle(uuid).await?.bundle;
     if bundle.state.is_final() {
@@ -57,6 +56,12 @@ pub async fn put(
         ));
     }
     check_sender(&state, &bundle, &headers).await?;
+    let parameters = match parameters(&state, &me, &query).await {
+        Ok(parameters) => parameters,
+        // The bundle was made for this upload and would wait for ever.
+        Err(ApiError::Failure(error)) => return failed(&state, uuid, true, error).await,
+        Err(error) => return Err(error),
+    };
     let announced = headers
         .get(http::header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
@@ -76,7 +81,7 @@ async fn parameters(state: &AppState, me: &User, query: &Query) -> ApiResult<Par
     if filename.is_none() && query.has("urls") {
         let text = if git { "a git repository" } else { "a URL" };
         return Err(ApiError::usage(format!(
-            "Upload failed: this server does not fetch {text} itself; download it and upload the file."
+            "this server does not fetch {text} itself; download it and upload the file."
         )));
     }
     let end: Option<BundleState> = query.get("state_on_success").unwrap_or("ready").parse().ok();
@@ -155,7 +160,7 @@ async fn upload(
         Err(error) => {
             // Clients read the answer only after they have sent everything.
             drain(&mut body).await;
-            failed(state, uuid, parameters, error).await
+            failed(state, uuid, parameters.finalize_on_failure, error).await
         }
     }
 }
@@ -240,7 +245,7 @@ async fn room_left(state: &AppState, bundle: &Bundle) -> ApiResult<Option<u64>> 
 }
 
 /// Notes the failure at the bundle and words the answer: 400 when sending the same again cannot help, 500 otherwise.
-async fn failed(state: &AppState, uuid: Uuid, parameters: &Parameters, error: Error) -> ApiResult<Response> {
+async fn failed(state: &AppState, uuid: Uuid, finalize: bool, error: Error) -> ApiResult<Response> {
     if matches!(error.kind, ErrorKind::Permission | ErrorKind::NotFound) {
         return Err(error.into());
     }
@@ -250,7 +255,7 @@ async fn failed(state: &AppState, uuid: Uuid, parameters: &Parameters, error: Er
         None => format!("Upload failed: {}", error.message),
     };
     tracing::warn!(bundle = %uuid, reason = %text, "upload failed");
-    let end = users_fault || parameters.finalize_on_failure;
+    let end = users_fault || finalize;
     if state.model.fail_upload(uuid, &text, None, end, state.now()).await? && end {
         state.hub.publish(hub::Event::bundle_changed(uuid, BundleState::Failed));
     }
