@@ -210,6 +210,3 @@ fn seconds_between(start: Option<&str>, end: Option<&str>) -> Option<f64> {
     let seconds = end.duration_since(start).as_secs_f64();
     (seconds >= 0.0 && start.as_second() > 0).then_some(seconds)
 }
-
-#[cfg(test)]
-mod tests;

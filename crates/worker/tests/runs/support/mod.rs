@@ -1,7 +1,5 @@
 //! The smallest server that a worker can work for: hands out messages, records what is reported, uploaded and replied.
 
-#![allow(clippy::unwrap_used)]
-
 pub mod registry;
 
 use std::collections::BTreeMap;
