@@ -110,7 +110,7 @@ fn directories_are_dependencies_outputs_and_downloads(
 fn an_archive_arrives_unpacked_and_a_chain_of_runs_waits_for_its_parents() {
     let system = System::start(Setup::new(Engine::Sqlite, Runtime::Process));
     let cl = system.cl();
-    let archive = tar_gz(&[("top/a", b"first\n"), ("top/b", b"second\n")]);
+    let archive = tar_gz(&[("a", b"first\n"), ("b", b"second\n")]);
     system.write("top.tar.gz", archive);
     cl.ok(&["upload", "top.tar.gz"]);
     assert_eq!(cl.run(&["cat", "top/a"]).stdout, b"first\n");

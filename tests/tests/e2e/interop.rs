@@ -5,10 +5,9 @@ use rstest::rstest;
 use testkit::Engine;
 
 #[rstest]
-fn the_python_client_drives_the_server(
-    #[values(Engine::Sqlite, Engine::Mariadb)] database: Engine,
-    #[values(Runtime::Process, Runtime::Docker)] runtime: Runtime,
-) {
+#[case::sqlite_and_processes(Engine::Sqlite, Runtime::Process)]
+#[case::mariadb_and_docker(Engine::Mariadb, Runtime::Docker)]
+fn the_python_client_drives_the_server(#[case] database: Engine, #[case] runtime: Runtime) {
     if quick() {
         return;
     }

@@ -50,7 +50,7 @@ fn others_see_nothing_private_and_change_nothing(#[values(Engine::Sqlite, Engine
         &["edit", &bundle, "-n", "stolen"],
         &["rm", &bundle],
         &["ls", "-w", &worksheet],
-        &["add", "text", "graffiti", &worksheet],
+        &["add", "text", "graffiti", "--dest-worksheet", &worksheet],
     ] {
         let outcome = noor.run(arguments);
         assert_eq!(outcome.code, Some(1), "{outcome}");

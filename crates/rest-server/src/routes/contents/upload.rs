@@ -304,6 +304,7 @@ fn watched(
             Ok(None) => None,
         }
     });
+    // Fused, because a refused body is drained, to its end and maybe from there.
     Box::pin(stream.fuse())
 }
 
