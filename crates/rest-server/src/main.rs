@@ -176,7 +176,7 @@ async fn create_user(home: Option<PathBuf>, name: String, email: String, verifie
 
 /// JSON lines unless standard error is a terminal or `CODALAB_LOG_FORMAT` says otherwise.
 fn start_logging(debug: bool) {
-    let default = if debug { "debug" } else { "info" };
+    let default = if debug { "debug" } else { "info,refinery_core=warn" };
     let filter = EnvFilter::try_from_env("CODALAB_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let format = std::env::var("CODALAB_LOG_FORMAT").unwrap_or_default();
     let text = format == "text" || (format != "json" && std::io::stderr().is_terminal());

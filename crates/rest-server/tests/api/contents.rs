@@ -1,6 +1,7 @@
 //! Uploads and downloads.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -9,6 +10,8 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use rest_server::{Settings, listener};
 
 use crate::support::{Client, TestServer};
 
@@ -379,4 +382,40 @@ async fn the_way_before_an_upload_says_to_use_the_server() {
         alice.fetch(&format!("/bundles/{uuid}/locations/")).await["data"],
         json!([])
     );
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_uploads_finish_and_never_takes_half_of_one_for_whole() {
+    let patient = listener::ListenerOptions::default();
+    let hasty = listener::ListenerOptions {
+        drain: Duration::from_millis(200),
+        ..patient
+    };
+    for (options, finish, expected) in [(patient, true, "ready"), (hasty, false, "failed")] {
+        let mut server = TestServer::start_listening(Settings::default(), options).await;
+        let alice = server.login("alice").await;
+        let uuid = alice.new_dataset("last").await;
+        let (sender, chunks) = tokio::sync::mpsc::channel::<std::io::Result<Vec<u8>>>(1);
+        sender.send(Ok(b"first half".to_vec())).await.unwrap();
+        let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(chunks));
+        let uploading = tokio::spawn({
+            let (alice, uuid) = (alice.clone(), uuid.clone());
+            async move {
+                let path = format!("/bundles/{uuid}/contents/blob/?filename=x&finalize_on_failure=1");
+                alice.put(&path).body(body).send().await
+            }
+        });
+        server.wait_for_trace_of(&uuid).await;
+        sender.send(Ok(b", second half".to_vec())).await.unwrap();
+        let bundle = domain::Uuid::parse(&uuid).unwrap();
+        server.shutdown.cancel();
+        if finish {
+            drop(sender);
+            assert_eq!(uploading.await.unwrap().unwrap().status(), 200);
+        }
+        (&mut server.serving).await.unwrap().unwrap();
+        rest_server::finish(&server.state, Duration::from_secs(20)).await;
+        let record = server.reopened().await.bundle(bundle).await.unwrap();
+        assert_eq!(record.bundle.state.as_str(), expected);
+    }
 }

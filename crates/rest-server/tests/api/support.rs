@@ -22,7 +22,9 @@ pub struct TestServer {
     pub address: SocketAddr,
     pub state: AppState,
     pub home: TempDir,
-    shutdown: CancellationToken,
+    pub shutdown: CancellationToken,
+    /// Ends when the last connection has ended after a shutdown.
+    pub serving: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl Drop for TestServer {
@@ -38,6 +40,10 @@ impl TestServer {
     }
 
     pub async fn start_with(settings: Settings) -> Self {
+        Self::start_listening(settings, listener::ListenerOptions::default()).await
+    }
+
+    pub async fn start_listening(settings: Settings, options: listener::ListenerOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().unwrap();
         let url = format!("sqlite:///{}", home.path().join("bundle.db").display());
@@ -68,12 +74,12 @@ impl TestServer {
             };
             model.create_user(user, 1_700_000_000).await.unwrap();
         }
-        let options = StorageOptions {
+        let storage_options = StorageOptions {
             min_free_bytes: 0,
             min_free_percent: 0,
             ..StorageOptions::default()
         };
-        let storage = Storage::open(home.path(), options).unwrap();
+        let storage = Storage::open(home.path(), storage_options).unwrap();
         let hub: Arc<dyn Hub> = Arc::new(LocalHub::new());
         let shutdown = CancellationToken::new();
         let config = ServerConfig {
@@ -83,19 +89,25 @@ impl TestServer {
         let state = AppState::new(model, storage, hub, config, settings, shutdown.clone());
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let serving = listener::serve_router(
+        let serving = tokio::spawn(listener::serve_router(
             socket,
             router(state.clone()),
             shutdown.clone(),
-            listener::ListenerOptions::default(),
-        );
-        tokio::spawn(serving);
+            options,
+        ));
         Self {
             address,
             state,
             home,
             shutdown,
+            serving,
         }
+    }
+
+    /// The database again, after the server has closed it.
+    pub async fn reopened(&self) -> Model {
+        let url = format!("sqlite:///{}", self.home.path().join("bundle.db").display());
+        Model::connect(&url, &ModelOptions::default()).await.unwrap()
     }
 
     /// A client that is not logged in.
@@ -139,6 +151,15 @@ impl TestServer {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
         while let Some(trace) = self.trace_of(uuid) {
             assert!(tokio::time::Instant::now() < deadline, "{} stays", trace.display());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until a transfer to this bundle has begun.
+    pub async fn wait_for_trace_of(&self, uuid: &str) {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        while self.trace_of(uuid).is_none() {
+            assert!(tokio::time::Instant::now() < deadline, "no transfer to {uuid} begins");
             tokio::task::yield_now().await;
         }
     }
