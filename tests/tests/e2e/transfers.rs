@@ -31,7 +31,7 @@ fn an_odd_tree_survives_upload_run_and_download() {
     cl.ok(&["wait", &run]);
     assert_eq!(cl.ok(&["cat", "odd/stdout"]), "hello from run\nü");
     for target in ["tree", "odd/copy"] {
-        let name = target.replace('/', "-");
+        let name = format!("copy-{}", target.replace('/', "-"));
         cl.ok(&["download", target, "-o", &name]);
         let copy = system.files().join(&name);
         let mode = fs::metadata(copy.join("bin/say hello.sh"))
