@@ -24,7 +24,7 @@ fn an_odd_tree_survives_upload_run_and_download() {
     let run = cl.ok(&[
         "run",
         "t:tree",
-        "'t/bin/say hello.sh' run; cat t/gr*/*; cp -r t copy",
+        "'t/bin/say hello.sh' run; cat t/gr*/*; cp -r t/. copy",
         "-n",
         "odd",
     ]);
