@@ -48,24 +48,18 @@ pub async fn put(
     aborted: Option<Extension<Aborted>>,
     body: Body,
 ) -> ApiResult {
-    need_all_on_bundles(&state, Some(&me.user_id), &[uuid]).await?;
-    let bundle = state.model.bundle(uuid).await?.bundle;
-    if bundle.state.is_final() {
-        return Err(ApiError::permission(
-            "Contents cannot be modified, bundle already finalized.",
-        ));
-    }
-    check_sender(&state, &bundle, &headers).await?;
-    let parameters = match parameters(&state, &me, &query).await {
-        Ok(parameters) => parameters,
-        // The bundle was made for this upload and would wait for ever.
-        Err(ApiError::Failure(error)) => return failed(&state, uuid, true, error).await,
-        Err(error) => return Err(error),
-    };
     let announced = headers
         .get(http::header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = watched(body, announced, aborted.map(|Extension(aborted)| aborted));
+    let mut body = watched(body, announced, aborted.map(|Extension(aborted)| aborted));
+    let (bundle, parameters) = match admitted(&state, &me, uuid, &query, &headers).await {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            // Clients read the answer only after they have sent everything.
+            drain(&mut body).await;
+            return Err(error);
+        }
+    };
     // The work goes on when the client hangs up, so that a bundle never stays between two states.
     let task = state.tasks.spawn({
         let state = state.clone();
@@ -75,13 +69,47 @@ pub async fn put(
         .map_err(|error| ApiError::internal(format!("an upload broke off: {error}")))?
 }
 
+/// The bundle and the parameters of an upload that may begin.
+async fn admitted(
+    state: &AppState,
+    me: &User,
+    uuid: Uuid,
+    query: &Query,
+    headers: &HeaderMap,
+) -> ApiResult<(Bundle, Parameters)> {
+    need_all_on_bundles(state, Some(&me.user_id), &[uuid]).await?;
+    let bundle = state.model.bundle(uuid).await?.bundle;
+    if bundle.state.is_final() {
+        return Err(ApiError::permission(
+            "Contents cannot be modified, bundle already finalized.",
+        ));
+    }
+    check_sender(state, &bundle, headers).await?;
+    match parameters(state, me, query).await {
+        Ok(parameters) => Ok((bundle, parameters)),
+        Err(error) => {
+            // A bundle that was made for this upload would wait for ever; others stay as they are.
+            let made_for_it = query.flag("finalize_on_failure", false).unwrap_or(false) || query.has("urls");
+            if made_for_it
+                && state
+                    .model
+                    .fail_upload(uuid, error.message(), None, true, state.now())
+                    .await?
+            {
+                state.hub.publish(hub::Event::bundle_changed(uuid, BundleState::Failed));
+            }
+            Err(error)
+        }
+    }
+}
+
 async fn parameters(state: &AppState, me: &User, query: &Query) -> ApiResult<Parameters> {
     let filename = query.non_empty("filename").map(str::to_owned);
     let git = query.flag("git", false)?;
     if filename.is_none() && query.has("urls") {
         let text = if git { "a git repository" } else { "a URL" };
         return Err(ApiError::usage(format!(
-            "this server does not fetch {text} itself; download it and upload the file."
+            "Upload failed: this server does not fetch {text} itself; download it and upload the file."
         )));
     }
     let end: Option<BundleState> = query.get("state_on_success").unwrap_or("ready").parse().ok();
@@ -158,7 +186,6 @@ async fn upload(
             Ok(respond::empty())
         }
         Err(error) => {
-            // Clients read the answer only after they have sent everything.
             drain(&mut body).await;
             failed(state, uuid, parameters.finalize_on_failure, error).await
         }
