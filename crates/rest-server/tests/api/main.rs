@@ -1,5 +1,5 @@
 //! The server as its clients see it: real listener, real database, real store, in one process.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 mod accounts;
 mod bundles;
