@@ -123,7 +123,7 @@ fn execute(command: Command) -> local::Result<ExitCode> {
             false,
         ),
         Command::Stop(which) => stop(&Home::locate(which.home.as_deref())?),
-        Command::Status(which) => status(&Home::locate(which.home.as_deref())?),
+        Command::Status(which) => Ok(status(&Home::locate(which.home.as_deref())?)),
         Command::Logs(args) => {
             let home = Home::locate(args.which.home.as_deref())?;
             local::logs(&home, args.tail, args.follow, &mut std::io::stdout().lock())?;
@@ -187,7 +187,7 @@ fn stop(home: &Home) -> local::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn status(home: &Home) -> local::Result<ExitCode> {
+fn status(home: &Home) -> ExitCode {
     let mut out = std::io::stdout().lock();
     let (text, code) = match local::status(home) {
         Status::Stopped => (
@@ -214,7 +214,7 @@ fn status(home: &Home) -> local::Result<ExitCode> {
     };
     // A reader that went away has seen enough.
     let _ = out.write_all(text.as_bytes());
-    Ok(code)
+    code
 }
 
 fn print_ready(home: &Home, ready: &Ready) {

@@ -285,9 +285,7 @@ fn measure_child(words: &[String]) {
         .stderr(Stdio::null())
         .status();
     let wall = started.elapsed();
-    let peak = getrusage(UsageWho::RUSAGE_CHILDREN)
-        .map(|usage| usage.max_rss())
-        .unwrap_or(0);
+    let peak = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.max_rss());
     assert!(status.is_ok_and(|status| status.success()), "{words:?} failed");
     println!("{} {peak}", wall.as_micros());
 }

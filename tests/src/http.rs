@@ -55,7 +55,7 @@ impl Http {
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut head = self.head(method, path, headers);
         if !body.is_empty() || method != "GET" {
-            head += &format!("Content-Length: {}\r\n", body.len());
+            head = format!("{head}Content-Length: {}\r\n", body.len());
         }
         let mut stream = self.connect();
         stream
@@ -83,10 +83,10 @@ impl Http {
         // Without it the server takes us for a browser, and shows pages and redirections instead of plain errors.
         head += "X-Requested-With: XMLHttpRequest\r\n";
         if let Some(token) = &self.token {
-            head += &format!("Authorization: Bearer {token}\r\n");
+            head = format!("{head}Authorization: Bearer {token}\r\n");
         }
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            head = format!("{head}{name}: {value}\r\n");
         }
         head
     }

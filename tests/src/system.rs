@@ -362,13 +362,13 @@ impl System {
 
 impl Drop for System {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            if let Some(process) = &self.instance {
-                let log = process.errors();
-                let tail: Vec<&str> = log.lines().rev().take(60).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                eprintln!("--- the end of the instance's log\n{}\n---", tail.join("\n"));
-            }
+        if std::thread::panicking()
+            && let Some(process) = &self.instance
+        {
+            let log = process.errors();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            eprintln!("--- the end of the instance's log\n{}\n---", tail.join("\n"));
         }
         // A worker that is asked to end leaves nothing behind; after the deadline it is killed.
         if let Some(mut process) = self.instance.take() {

@@ -128,7 +128,7 @@ pub fn tail(path: &Path, lines: usize) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut start = file.metadata()?.len();
     let mut text = Vec::new();
-    while start > 0 && text.iter().filter(|byte| **byte == b'\n').count() <= lines {
+    while start > 0 && text.split(|byte| *byte == b'\n').count() <= lines + 1 {
         let size = start.min(BLOCK);
         start -= size;
         file.seek(SeekFrom::Start(start))?;
@@ -150,7 +150,8 @@ mod tests {
     fn the_tail_of_a_log_is_its_last_lines() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let text: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+        let lines: Vec<String> = (0..20_000).map(|number| format!("line {number}")).collect();
+        let text = lines.join("\n") + "\n";
         std::fs::write(&path, &text).unwrap();
         assert_eq!(tail(&path, 2).unwrap(), "line 19998\nline 19999\n");
         assert_eq!(tail(&path, 0).unwrap(), "");

@@ -270,14 +270,13 @@ fn is_loopback(listeners: &[TcpListener]) -> bool {
 }
 
 async fn resolve(runtime: Runtime) -> Result<RuntimeKind> {
+    let docker = runtime != Runtime::Process && worker::docker_answers().await;
     match runtime {
-        Runtime::Process => Ok(RuntimeKind::Process),
-        Runtime::Docker if worker::docker_answers().await => Ok(RuntimeKind::Docker),
-        Runtime::Docker => Err(Error::usage(
+        Runtime::Docker if !docker => Err(Error::usage(
             "no Docker engine answers; start one (tools/docker does), or use --runtime process",
         )),
-        Runtime::Auto if worker::docker_answers().await => Ok(RuntimeKind::Docker),
-        Runtime::Auto => Ok(RuntimeKind::Process),
+        _ if docker => Ok(RuntimeKind::Docker),
+        _ => Ok(RuntimeKind::Process),
     }
 }
 

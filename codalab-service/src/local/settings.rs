@@ -207,10 +207,10 @@ pub fn update_state(
                 session["address"] = json!(address);
             }
         }
-        if let Some(Value::Object(auth)) = state.get_mut("auth") {
-            if let Some(login) = auth.remove(former) {
-                auth.entry(address).or_insert(login);
-            }
+        if let Some(Value::Object(auth)) = state.get_mut("auth")
+            && let Some(login) = auth.remove(former)
+        {
+            auth.entry(address).or_insert(login);
         }
     }
     if let (Some((username, token)), Some(Value::Object(auth))) = (login, state.get_mut("auth")) {

@@ -147,6 +147,7 @@ fn shared_server() -> (String, File) {
     (url.expect("the wait ended with an address"), users)
 }
 
+#[expect(clippy::zombie_processes, reason = "the server outlives this process on purpose")]
 fn start_server(directory: &Path) {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools");
     let log = File::create(directory.join("log")).expect("a log file");

@@ -1,5 +1,10 @@
 //! End to end: the real programs, on SQLite and MariaDB, with plain processes and with Docker.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "these are tests, also the functions that several of them share"
+)]
+
 mod bad_input;
 mod commands;
 mod first_run;
