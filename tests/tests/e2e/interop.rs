@@ -68,7 +68,8 @@ fn the_python_client_drives_the_server(#[case] database: Engine, #[case] runtime
     cl.ok(&["kill", &ticker]);
     cl.run(&["wait", &ticker]).fails(1);
     assert_eq!(system.field(&ticker, "state"), "killed");
-    cl.ok(&["rm", &made]);
+    cl.run(&["rm", &made]).fails(1); // it is on two worksheets
+    cl.ok(&["rm", "--force", &made]);
     cl.run(&["info", &made]).fails(1);
     cl.run(&["info", "0x00000000000000000000000000000000"]).fails(1);
 }
