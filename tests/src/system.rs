@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{Engine, TempDir, TestDatabase, wait_until};
+use testkit::{DockerTurn, Engine, TempDir, TestDatabase, wait_until};
 
 use crate::http::Http;
 use crate::program::{Cl, Outcome, Process, binary, finish, python};
@@ -77,12 +77,15 @@ pub struct System {
     home: PathBuf,
     /// With the token of the first request; log-ins are slow on purpose.
     http: OnceLock<Http>,
+    /// After the instance, so that it ends first.
+    _docker: Option<DockerTurn>,
     _database: TestDatabase,
     _directory: TempDir,
 }
 
 impl System {
     pub fn start(setup: Setup) -> System {
+        let docker = (setup.worker == Some(Runtime::Docker)).then(DockerTurn::shared);
         let directory = testkit::temp_home();
         let (home, files) = (directory.path().join("home"), directory.path().join("files"));
         fs::create_dir_all(&home).expect("a home");
@@ -99,6 +102,7 @@ impl System {
             files,
             home,
             http: OnceLock::new(),
+            _docker: docker,
             _database: database,
             _directory: directory,
         };

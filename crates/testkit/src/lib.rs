@@ -1,11 +1,13 @@
-//! What tests share: throw-away databases (SQLite files and a private MariaDB), temporary homes, free ports, and waiting
-//! on a condition with a deadline. Only ever a dev-dependency.
+//! What tests share: throw-away databases (SQLite files and a private MariaDB), turns at the Docker engine, temporary homes,
+//! free ports, and waiting on a condition with a deadline. Only ever a dev-dependency.
 #![forbid(unsafe_code)]
 
 mod database;
+mod docker;
 mod waiting;
 
 pub use database::{Engine, TestDatabase, fresh_database, mariadb_url};
+pub use docker::DockerTurn;
 pub use waiting::{wait_for, wait_until};
 
 use std::net::TcpListener;

@@ -2,7 +2,7 @@
 
 use codalab_tests::{Runtime, Setup, System, quick};
 use rstest::rstest;
-use testkit::Engine;
+use testkit::{DockerTurn, Engine};
 
 #[rstest]
 #[case::sqlite_and_processes(Engine::Sqlite, Runtime::Process)]
@@ -95,6 +95,7 @@ fn the_python_worker_executes_a_run(#[values(Engine::Sqlite, Engine::Mariadb)] d
     if quick() {
         return;
     }
+    let _docker = DockerTurn::alone();
     let system = System::start(Setup::without_worker(database));
     let worker = system.python_worker("python-worker");
     let cl = system.cl();

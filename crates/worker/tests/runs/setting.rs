@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use testkit::DockerTurn;
 
 use crate::support::{Server, Worker, new_uuid, run_message};
 
@@ -10,6 +11,7 @@ pub struct Setting {
     pub directory: tempfile::TempDir,
     pub server: Server,
     pub runtime: &'static str,
+    _docker: Option<DockerTurn>,
 }
 
 impl Setting {
@@ -27,6 +29,7 @@ impl Setting {
             directory: tempfile::tempdir().unwrap(),
             server: Server::start().await,
             runtime,
+            _docker: (runtime == "docker").then(DockerTurn::shared),
         })
     }
 

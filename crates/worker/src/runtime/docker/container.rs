@@ -44,8 +44,30 @@ pub fn attempt(container: &ContainerInspectResponse) -> Option<&str> {
         .map(String::as_str)
 }
 
+/// How often a start is tried again at once because its network had vanished: other workers of this engine, above all
+/// Python ones, keep removing networks that no container uses at the moment.
+const NETWORK_ATTEMPTS: u32 = 8;
+
 /// Starts the job's container and gives its id; finds it when it exists already.
 pub async fn start(docker: &Docker, networks: &Networks, job: &Job, features: &Features) -> Result<String, StartError> {
+    for _ in 1..NETWORK_ATTEMPTS {
+        match start_with_or_without_init(docker, networks, job, features).await {
+            Err(StartError::Bundle(message) | StartError::Machine(message)) if message.contains("network") => {
+                tracing::debug!(run = %job.uuid, "a network is made anew: {message}");
+                networks.ensure().await.map_err(|error| classify(&error))?;
+            }
+            outcome => return outcome,
+        }
+    }
+    start_with_or_without_init(docker, networks, job, features).await
+}
+
+async fn start_with_or_without_init(
+    docker: &Docker,
+    networks: &Networks,
+    job: &Job,
+    features: &Features,
+) -> Result<String, StartError> {
     match start_once(docker, networks, job, features).await {
         Err(StartError::Bundle(message) | StartError::Machine(message))
             if message.contains("docker-init") && features.init.swap(false, Ordering::Relaxed) =>
@@ -86,9 +108,6 @@ async fn start_once(
         let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         if let Err(error) = docker.remove_container(&id, Some(force)).await {
             tracing::warn!("{name}: {error}");
-        }
-        if error.to_string().contains("network") {
-            networks.ensure().await.map_err(|error| classify(&error))?;
         }
         return Err(classify(&error));
     }
