@@ -104,11 +104,11 @@ fn session_aliases_configuration_workers_and_help() {
     cl.ok(&["config", "cli/verbose", "0"]);
     assert_eq!(cl.ok(&["config", "cli/verbose"]), "0");
     cl.run(&["config", "cli/nothing"]).fails(1);
-    let workers = cl.ok(&["workers"]);
-    assert!(
-        workers.contains("worker_id") && workers.lines().count() == 3,
-        "{workers}"
-    );
+    // The instance answers before its worker has checked in for the first time.
+    testkit::wait_until("the worker to be listed", std::time::Duration::from_secs(30), || {
+        let workers = cl.ok(&["workers"]);
+        workers.contains("worker_id") && workers.lines().count() == 3
+    });
     assert!(cl.ok(&["help"]).contains("upload"));
     assert!(cl.ok(&["help", "run"]).contains("--request-memory"));
     cl.ok(&["logout"]);
