@@ -35,7 +35,7 @@ async fn worksheets_are_made_switched_edited_and_printed() {
         "ls -u",
         "ls -f name,state,nosuch",
         "wedit -T -n rivers2",
-        "wls .mine",
+        "wls .mine name=.sort",
         "wls nosuch",
         "wedit -f /dev/null",
         "print rivers2",
