@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use domain::error::Error;
+use startup::logging::{self, Format};
 
 use crate::local::{self, Home, Options, Ready, Runtime, Started, Status};
-use crate::logging;
 
 /// Runs a CodaLab system.
 #[derive(Debug, Parser)]
@@ -156,7 +156,7 @@ fn start(args: StartArgs) -> local::Result<ExitCode> {
 
 /// Runs the instance in this process until it is told to end.
 fn foreground(options: &Options, report: bool) -> local::Result<ExitCode> {
-    logging::init();
+    logging::start("info", Format::Text);
     let home = options.home.clone();
     let announce = move |ready: &Ready| {
         if report {

@@ -4,4 +4,3 @@
 
 pub mod cli;
 pub mod local;
-mod logging;

@@ -7,7 +7,6 @@
 pub mod accounts;
 mod auth;
 mod error;
-pub mod home;
 mod input;
 pub mod listener;
 mod params;

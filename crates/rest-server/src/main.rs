@@ -1,6 +1,6 @@
 //! `cl-server`: the REST server as a process of its own, and account making for operators.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,12 +11,11 @@ use domain::{Error, Result};
 use hub::{Hub, LocalHub, RemoteHub, RemoteHubConfig};
 use model::{Model, ModelOptions};
 use rest_server::accounts::{self, Account};
-use rest_server::home::Home;
 use rest_server::listener::ListenerOptions;
 use rest_server::{ServeOptions, Settings, open_state, serve};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use startup::logging::{self, Format};
+use startup::{Home, stop_on_signals};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Serves the CodaLab REST API
 #[derive(Parser)]
@@ -82,7 +81,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logging(arguments.serve.debug);
+    let level = if arguments.serve.debug { "debug" } else { "info" };
+    logging::start(level, Format::Json);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let wanted = arguments
         .serve
@@ -171,39 +171,5 @@ async fn create_user(home: Option<PathBuf>, name: String, email: String, verifie
         user.user_name,
         user.user_id
     );
-    Ok(())
-}
-
-/// JSON lines unless standard error is a terminal or `CODALAB_LOG_FORMAT` says otherwise.
-fn start_logging(debug: bool) {
-    let default = if debug { "debug" } else { "info,refinery_core=warn" };
-    let filter = EnvFilter::try_from_env("CODALAB_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let format = std::env::var("CODALAB_LOG_FORMAT").unwrap_or_default();
-    let text = format == "text" || (format != "json" && std::io::stderr().is_terminal());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if text {
-        builder.init();
-    } else {
-        builder.json().flatten_event(true).init();
-    }
-}
-
-/// The first signal asks for a graceful end, the second forces one.
-fn stop_on_signals(shutdown: &CancellationToken) -> Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signals: Signal =
-            signal(kind).map_err(|error| Error::internal(format!("cannot listen for signals: {error}")))?;
-        let shutdown = shutdown.clone();
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                if shutdown.is_cancelled() {
-                    std::process::exit(1);
-                }
-                shutdown.cancel();
-            }
-        });
-    }
     Ok(())
 }

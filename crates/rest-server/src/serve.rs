@@ -6,11 +6,11 @@ use std::time::Duration;
 use domain::{Error, Result};
 use hub::Hub;
 use model::{Model, ModelOptions};
+use startup::Home;
 use storage::{Storage, StorageOptions};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::home::Home;
 use crate::listener::{ListenerOptions, serve_router};
 use crate::state::{AppState, Settings};
 

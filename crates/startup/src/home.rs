@@ -1,4 +1,4 @@
-//! The home directory of a server: finding it, reading `config.json`, making both when they do not exist.
+//! The home directory of a service: finding it, reading `config.json`, making both when they do not exist.
 
 use std::fs;
 use std::io::Write;
@@ -35,10 +35,16 @@ impl Home {
         }
     }
 
+    /// Reads a home that another service keeps; creates nothing. Without a `config.json` the defaults hold.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let dir = std::path::absolute(dir).map_err(|error| failed(dir, &error))?;
+        let value = read_config(&config_path(&dir))?.unwrap_or_else(|| json!({}));
+        let config = ServerConfig::from_value(&value)?;
+        Ok(Self { dir, config, value })
+    }
+
     /// Opens a home, creating the directory (0700), `config.json` and the secret key where they are missing.
     pub fn open(dir: &Path) -> Result<Self> {
-        let failed =
-            |what: &Path, error: &std::io::Error| Error::internal(format!("Cannot use {}: {error}", what.display()));
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -46,13 +52,9 @@ impl Home {
             .map_err(|error| failed(dir, &error))?;
         let dir = dir.canonicalize().map_err(|error| failed(dir, &error))?;
         let path = config_path(&dir);
-        let mut value = match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map_err(|error| Error::usage(format!("Invalid JSON in {}:\n{text}\n{error}", path.display())))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                default_config(&new_secret(), &dir.join("bundle.db").to_string_lossy(), "local")
-            }
-            Err(error) => return Err(failed(&path, &error)),
+        let mut value = match read_config(&path)? {
+            Some(value) => value,
+            None => default_config(&new_secret(), &dir.join("bundle.db").to_string_lossy(), "local"),
         };
         let has_secret = value["server"]["secret_key"]
             .as_str()
@@ -87,6 +89,22 @@ impl Home {
             Some(path) if !path.starts_with('/') => format!("sqlite:///{}", self.dir.join(path).display()),
             _ => url.clone(),
         }
+    }
+}
+
+fn failed(what: &Path, error: &std::io::Error) -> Error {
+    Error::internal(format!("Cannot use {}: {error}", what.display()))
+}
+
+/// None if there is no such file.
+fn read_config(path: &Path) -> Result<Option<Value>> {
+    match fs::read_to_string(path) {
+        // The text is not repeated: it holds secrets.
+        Ok(text) => serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| Error::usage(format!("Invalid JSON in {}: {error}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path, &error)),
     }
 }
 
@@ -137,6 +155,15 @@ mod tests {
             first.engine_url()
         );
         assert!(first.engine_url().starts_with("sqlite:////"), "{}", first.engine_url());
+    }
+
+    #[test]
+    fn a_home_that_is_only_read_stays_as_it_is() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("home");
+        let home = Home::read(&dir).unwrap();
+        assert!(home.engine_url().ends_with("/home/bundle.db"));
+        assert!(!dir.exists());
     }
 
     #[test]
