@@ -17,7 +17,7 @@ mod reading;
 mod relay;
 mod replies;
 mod respond;
-mod routes;
+pub mod routes;
 mod serve;
 mod state;
 

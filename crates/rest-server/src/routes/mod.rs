@@ -1,27 +1,27 @@
 //! The handlers, one module per resource, and the table that says which path leads where.
 
-pub mod account;
-pub mod actions;
-pub mod bundles;
-pub mod contents;
-pub mod groups;
-pub mod health;
-pub mod interpret;
-pub mod items;
-pub mod locations;
-pub mod oauth2;
-pub mod permissions;
-pub mod stores;
-pub mod users;
-pub mod workers;
-pub mod worksheets;
+mod account;
+mod actions;
+mod bundles;
+mod contents;
+mod groups;
+mod health;
+mod interpret;
+mod items;
+mod locations;
+mod oauth2;
+mod permissions;
+mod stores;
+mod table;
+mod users;
+mod workers;
+mod worksheets;
 
 use std::collections::{BTreeSet, HashMap};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{get, patch, post, put};
 use domain::{Permission, UserId, Uuid};
 use model::{ObjectKind, User};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -31,14 +31,19 @@ use crate::pipeline;
 use crate::present::{self, UserView};
 use crate::state::AppState;
 use api::Resource;
+use table::Routes;
+
+pub use table::{Method, Route};
 
 /// Everything this server answers: `/rest/...`, `/healthz` and `/readyz`.
 pub fn router(state: AppState) -> Router {
-    let rest = json_routes().layer(from_fn(pipeline::parse_json)).merge(raw_routes());
+    let rest = json_routes()
+        .into_router()
+        .layer(from_fn(pipeline::parse_json))
+        .merge(raw_routes().into_router());
     Router::new()
         .nest("/rest", rest)
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
+        .merge(probe_routes().into_router())
         .fallback(pipeline::not_found)
         .method_not_allowed_fallback(pipeline::method_not_allowed)
         .layer(DefaultBodyLimit::disable())
@@ -47,111 +52,145 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+/// Method and path template of every route of [`router`], sorted by path, then method.
+pub fn index() -> Vec<Route> {
+    let mut routes: Vec<Route> = json_routes()
+        .into_index()
+        .into_iter()
+        .chain(raw_routes().into_index())
+        .map(|route| route.beneath("/rest"))
+        .chain(probe_routes().into_index())
+        .collect();
+    routes.sort();
+    routes
+}
+
+fn probe_routes() -> Routes {
+    Routes::new()
+        .get("/healthz", health::live)
+        .get("/readyz", health::ready)
+}
+
 /// Routes whose bodies are streams or text: never parsed, whatever their content type says.
-fn raw_routes() -> Router<AppState> {
-    Router::new()
-        .route(
-            "/bundles/{uuid}/contents/blob",
-            get(contents::blob::read).put(contents::upload::put),
-        )
-        .route(
-            "/bundles/{uuid}/contents/blob/",
-            get(contents::blob::read).put(contents::upload::put),
-        )
-        .route("/bundles/{uuid}/contents/blob/{*path}", get(contents::blob::read))
-        .route(
-            "/worksheets/{uuid}/raw",
-            post(items::replace_source).put(items::replace_source),
-        )
-        .route("/workers/{worker_id}/reply_data/{socket_id}", post(workers::reply_data))
+fn raw_routes() -> Routes {
+    Routes::new()
+        .get("/bundles/{uuid}/contents/blob", contents::blob::read)
+        .put("/bundles/{uuid}/contents/blob", contents::upload::put)
+        .get("/bundles/{uuid}/contents/blob/", contents::blob::read)
+        .put("/bundles/{uuid}/contents/blob/", contents::upload::put)
+        .get("/bundles/{uuid}/contents/blob/{*path}", contents::blob::read)
+        .post("/worksheets/{uuid}/raw", items::replace_source)
+        .put("/worksheets/{uuid}/raw", items::replace_source)
+        .post("/workers/{worker_id}/reply_data/{socket_id}", workers::reply_data)
 }
 
-fn json_routes() -> Router<AppState> {
-    Router::new()
+fn json_routes() -> Routes {
+    Routes::new()
         .merge(account_routes())
+        .merge(user_routes())
+        .merge(group_routes())
         .merge(bundle_routes())
+        .merge(store_routes())
         .merge(worksheet_routes())
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/groups", get(groups::list).post(groups::create).delete(groups::delete))
-        .route("/groups/{spec}", get(groups::fetch))
-        .route(
-            "/groups/{spec}/relationships/members",
-            post(groups::add_members).delete(groups::remove),
-        )
-        .route(
-            "/groups/{spec}/relationships/admins",
-            post(groups::add_admins).delete(groups::remove),
-        )
-        .route("/bundle-permissions", post(permissions::set_on_bundles))
-        .route("/worksheet-permissions", post(permissions::set_on_worksheets))
-        .route(
-            "/bundle_stores",
-            get(stores::list).post(stores::create).delete(stores::delete),
-        )
-        .route("/bundle_stores/{uuid}", get(stores::fetch))
-        .route("/workers/info", get(workers::info))
-        .route("/workers/{worker_id}/checkin", post(workers::check_in))
-        .route("/workers/{worker_id}/start_bundle/{uuid}", post(workers::start_bundle))
-        .route("/workers/{worker_id}/reply/{socket_id}", post(workers::reply))
-        .route("/interpret/worksheet/{uuid}", get(interpret::worksheet))
-        .route("/interpret/search", post(interpret::search))
-        .route("/interpret/wsearch", post(interpret::wsearch))
-        .route("/interpret/file-genpaths", post(interpret::file_genpaths))
-        .route("/interpret/genpath-table-contents", post(interpret::table_contents))
+        .merge(worker_routes())
+        .merge(interpret_routes())
+        .get("/health/live", health::live)
+        .get("/health/ready", health::ready)
 }
 
-fn account_routes() -> Router<AppState> {
-    Router::new()
-        .route("/oauth2/token", post(oauth2::token))
-        .route("/oauth2/revoke", post(oauth2::revoke))
-        .route("/account/login", post(account::login))
-        .route("/account/logout", get(account::logout))
-        .route("/account/css", get(account::css))
-        .route("/account/verify/{key}", get(account::verify))
-        .route("/user", get(users::own).patch(users::update_own))
-        .route("/user/increment_disk_used", patch(users::increment_disk_used))
-        .route("/users", get(users::list).patch(users::update).delete(users::delete))
-        .route("/users/{spec}", get(users::fetch))
+fn account_routes() -> Routes {
+    Routes::new()
+        .post("/oauth2/token", oauth2::token)
+        .post("/oauth2/revoke", oauth2::revoke)
+        .post("/account/login", account::login)
+        .get("/account/logout", account::logout)
+        .get("/account/css", account::css)
+        .get("/account/verify/{key}", account::verify)
 }
 
-fn bundle_routes() -> Router<AppState> {
-    Router::new()
-        .route(
-            "/bundles",
-            get(bundles::fetch::list)
-                .post(bundles::create::create)
-                .patch(bundles::update::update)
-                .delete(bundles::delete::delete),
-        )
-        .route("/bundles/{uuid}", get(bundles::fetch::one))
-        .route("/bundles/locations", get(locations::paths))
-        .route("/bundles/{uuid}/locations", get(locations::list).post(locations::add))
-        .route("/bundles/{uuid}/locations/", get(locations::list).post(locations::add))
-        .route("/bundles/{uuid}/locations/{store_uuid}/", get(locations::one))
-        .route("/bundles/{uuid}/state", post(locations::set_state))
-        .route("/bundles/{uuid}/contents/info", get(contents::info::read))
-        .route("/bundles/{uuid}/contents/info/", get(contents::info::read))
-        .route("/bundles/{uuid}/contents/info/{*path}", get(contents::info::read))
-        .route("/bundles/{uuid}/contents/filesize/", patch(contents::upload::filesize))
-        .route("/bundles/{uuid}/netcat/{port}/", put(contents::netcat::cat))
-        .route("/bundle-actions", post(actions::act))
+fn user_routes() -> Routes {
+    Routes::new()
+        .get("/user", users::own)
+        .patch("/user", users::update_own)
+        .patch("/user/increment_disk_used", users::increment_disk_used)
+        .get("/users", users::list)
+        .patch("/users", users::update)
+        .delete("/users", users::delete)
+        .get("/users/{spec}", users::fetch)
 }
 
-fn worksheet_routes() -> Router<AppState> {
-    Router::new()
-        .route(
-            "/worksheets",
-            get(worksheets::list)
-                .post(worksheets::create)
-                .patch(worksheets::update)
-                .delete(worksheets::delete),
-        )
-        .route("/worksheets/", get(worksheets::landing))
-        .route("/worksheets/sample/", get(worksheets::sample))
-        .route("/worksheets/{uuid}", get(worksheets::fetch))
-        .route("/worksheets/{uuid}/add-items", post(items::add))
-        .route("/worksheet-items", post(items::post))
+fn group_routes() -> Routes {
+    Routes::new()
+        .get("/groups", groups::list)
+        .post("/groups", groups::create)
+        .delete("/groups", groups::delete)
+        .get("/groups/{spec}", groups::fetch)
+        .post("/groups/{spec}/relationships/members", groups::add_members)
+        .delete("/groups/{spec}/relationships/members", groups::remove)
+        .post("/groups/{spec}/relationships/admins", groups::add_admins)
+        .delete("/groups/{spec}/relationships/admins", groups::remove)
+        .post("/bundle-permissions", permissions::set_on_bundles)
+        .post("/worksheet-permissions", permissions::set_on_worksheets)
+}
+
+fn bundle_routes() -> Routes {
+    Routes::new()
+        .get("/bundles", bundles::fetch::list)
+        .post("/bundles", bundles::create::create)
+        .patch("/bundles", bundles::update::update)
+        .delete("/bundles", bundles::delete::delete)
+        .get("/bundles/{uuid}", bundles::fetch::one)
+        .get("/bundles/{uuid}/contents/info", contents::info::read)
+        .get("/bundles/{uuid}/contents/info/", contents::info::read)
+        .get("/bundles/{uuid}/contents/info/{*path}", contents::info::read)
+        .patch("/bundles/{uuid}/contents/filesize/", contents::upload::filesize)
+        .put("/bundles/{uuid}/netcat/{port}/", contents::netcat::cat)
+        .post("/bundle-actions", actions::act)
+}
+
+fn store_routes() -> Routes {
+    Routes::new()
+        .get("/bundle_stores", stores::list)
+        .post("/bundle_stores", stores::create)
+        .delete("/bundle_stores", stores::delete)
+        .get("/bundle_stores/{uuid}", stores::fetch)
+        .get("/bundles/locations", locations::paths)
+        .get("/bundles/{uuid}/locations", locations::list)
+        .post("/bundles/{uuid}/locations", locations::add)
+        .get("/bundles/{uuid}/locations/", locations::list)
+        .post("/bundles/{uuid}/locations/", locations::add)
+        .get("/bundles/{uuid}/locations/{store_uuid}/", locations::one)
+        .post("/bundles/{uuid}/state", locations::set_state)
+}
+
+fn worksheet_routes() -> Routes {
+    Routes::new()
+        .get("/worksheets", worksheets::list)
+        .post("/worksheets", worksheets::create)
+        .patch("/worksheets", worksheets::update)
+        .delete("/worksheets", worksheets::delete)
+        .get("/worksheets/", worksheets::landing)
+        .get("/worksheets/sample/", worksheets::sample)
+        .get("/worksheets/{uuid}", worksheets::fetch)
+        .post("/worksheets/{uuid}/add-items", items::add)
+        .post("/worksheet-items", items::post)
+}
+
+fn worker_routes() -> Routes {
+    Routes::new()
+        .get("/workers/info", workers::info)
+        .post("/workers/{worker_id}/checkin", workers::check_in)
+        .post("/workers/{worker_id}/start_bundle/{uuid}", workers::start_bundle)
+        .post("/workers/{worker_id}/reply/{socket_id}", workers::reply)
+}
+
+fn interpret_routes() -> Routes {
+    Routes::new()
+        .get("/interpret/worksheet/{uuid}", interpret::worksheet)
+        .post("/interpret/search", interpret::search)
+        .post("/interpret/wsearch", interpret::wsearch)
+        .post("/interpret/file-genpaths", interpret::file_genpaths)
+        .post("/interpret/genpath-table-contents", interpret::table_contents)
 }
 
 /// 403 unless the viewer may do everything with these bundles.
