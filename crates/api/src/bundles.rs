@@ -10,41 +10,51 @@ use serde_json::{Map, Value};
 
 /// A dependency with what is known about the parent now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DependencyAttributes {
     /// The bundle that depends.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{32}$"))]
     pub child_uuid: Uuid,
     /// Where the parent appears in it.
     pub child_path: String,
     /// The bundle that is depended upon.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{32}$"))]
     pub parent_uuid: Uuid,
     /// The part of it, empty for all.
     pub parent_path: String,
     /// Its name; null if it is gone.
     pub parent_name: Option<String>,
     /// Its state; null if it is gone.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub parent_state: Option<BundleState>,
 }
 
 /// Attributes of a bundle as served.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BundleAttributes {
     /// Same as the resource's id.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{32}$"))]
     pub uuid: Uuid,
     /// `private` for the placeholder.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub bundle_type: BundleType,
     /// Command of a run.
     pub command: Option<String>,
     /// Null for the placeholder.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub state: Option<BundleState>,
     /// A sentence about the state; absent on the placeholder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_details: Option<String>,
     /// When it was frozen.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
     pub frozen: Option<UtcTime>,
     /// Null for the placeholder.
     pub is_anonymous: Option<bool>,
     /// The viewer's permission; absent on the placeholder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
     pub permission: Option<Permission>,
     /// The same in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,6 +64,7 @@ pub struct BundleAttributes {
     /// In the order given at creation.
     pub dependencies: Vec<DependencyAttributes>,
     /// Typed values, keys in alphabetical order.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub metadata: Metadata,
 }
 
@@ -143,11 +154,13 @@ impl DisplayMetadata {
 
 /// Attributes of a permission of a group on a bundle or worksheet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PermissionAttributes {
     /// Name of the group; absent in the answer to setting one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_name: Option<String>,
     /// The level.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub permission: Permission,
     /// The same in words.
     pub permission_spec: String,
@@ -166,11 +179,13 @@ impl PermissionAttributes {
 
 /// Attributes of a bundle action, both ways.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BundleAction {
     /// `kill` or `write`.
     #[serde(rename = "type")]
     pub action: String,
     /// The run.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{32}$"))]
     pub uuid: Uuid,
     /// File to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -182,8 +197,10 @@ pub struct BundleAction {
 
 /// Attributes of a bundle store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoreAttributes {
     /// Same as the resource's id.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{32}$"))]
     pub uuid: Uuid,
     /// Owner: integer form of the id in lists, a user name in the single fetch.
     pub owner: Value,
@@ -199,8 +216,10 @@ pub struct StoreAttributes {
 
 /// Attributes of a location of a bundle's contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LocationAttributes {
     /// Same as the resource's id.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{32}$"))]
     pub bundle_store_uuid: Uuid,
     /// Name of the store.
     pub name: String,

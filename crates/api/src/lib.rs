@@ -4,6 +4,8 @@
 pub mod bundles;
 pub mod document;
 pub mod object;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod people;
 pub mod worksheets;
 

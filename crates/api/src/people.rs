@@ -79,6 +79,7 @@ impl UserFacts {
 
 /// Attributes of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GroupAttributes {
     /// Unique name.
     pub name: String,

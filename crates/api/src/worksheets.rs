@@ -6,27 +6,33 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// Attributes of a worksheet in a single fetch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WorksheetAttributes {
     /// Same as the resource's id.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{32}$"))]
     pub uuid: Uuid,
     /// Unique name.
     pub name: String,
     /// Free text, may be empty.
     pub title: Option<String>,
     /// When it was frozen.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
     pub frozen: Option<UtcTime>,
     /// Whether its owner is hidden.
     pub is_anonymous: bool,
     /// Labels.
     pub tags: Vec<String>,
     /// When it was made.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
     pub date_created: Option<UtcTime>,
     /// When items or attributes changed last.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
     pub date_last_modified: Option<UtcTime>,
     /// Largest item id; -1 without items; null when items were not fetched.
     pub last_item_id: Option<i64>,
     /// The viewer's permission; single fetch only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
     pub permission: Option<Permission>,
     /// The same in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,24 +41,30 @@ pub struct WorksheetAttributes {
 
 /// Attributes of a worksheet in lists and search results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WorksheetSummary {
     /// Same as the resource's id.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{32}$"))]
     pub uuid: Uuid,
     /// Unique name.
     pub name: String,
     /// Free text, may be empty.
     pub title: Option<String>,
     /// When it was frozen.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
     pub frozen: Option<UtcTime>,
     /// When items or attributes changed last.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
     pub date_last_modified: Option<UtcTime>,
 }
 
 /// Attributes of an item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ItemAttributes {
     /// Markup, directive, bundle or worksheet.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub item_type: ItemType,
     /// Text of markup and directives, else empty.
     pub value: String,
@@ -62,6 +74,7 @@ pub struct ItemAttributes {
 
 /// Body of `POST /worksheets/<uuid>/add-items`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AddItems {
     /// New lines, bundle uuids or directives.
     #[serde(default)]
