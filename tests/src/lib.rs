@@ -4,8 +4,10 @@
 
 mod http;
 mod program;
+mod python;
 mod system;
 
 pub use http::{Answer, Http};
 pub use program::{Cl, Outcome, Process, binary, python};
+pub use python::PythonCl;
 pub use system::{PASSWORD, Runtime, Setup, System, USER, quick};

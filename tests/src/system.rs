@@ -11,6 +11,7 @@ use testkit::{DockerTurn, Engine, TempDir, TestDatabase, wait_until};
 
 use crate::http::Http;
 use crate::program::{Cl, Outcome, Process, binary, finish, python};
+use crate::python::PythonCl;
 
 /// The root account of every test system.
 pub const USER: &str = "codalab";
@@ -208,14 +209,39 @@ impl System {
         cl.with("CODALAB_USERNAME", USER).with("CODALAB_PASSWORD", PASSWORD)
     }
 
+    /// The same command line as [`System::python_cl`], quick for many commands.
+    pub fn python(&self) -> PythonCl {
+        self.python_as(USER, PASSWORD)
+    }
+
+    /// The Python command line of another account, with a home of its own.
+    pub fn python_as(&self, user: &str, password: &str) -> PythonCl {
+        let home = self.foreign_home(&format!("python-{user}")).display().to_string();
+        let environment = [
+            ("CODALAB_HOME", home.as_str()),
+            ("HOME", &home),
+            ("CODALAB_SESSION", "test"),
+            ("CODALAB_USERNAME", user),
+            ("CODALAB_PASSWORD", password),
+            ("BROWSER", "true"),
+        ];
+        PythonCl::start(&self.files, &environment)
+    }
+
     fn foreign_client(&self, program: PathBuf, name: &str) -> Cl {
+        let home = self.foreign_home(name);
+        self.client(program, &home)
+    }
+
+    /// A client's home that knows this instance.
+    fn foreign_home(&self, name: &str) -> PathBuf {
         let home = self.home.with_file_name(format!("home-{name}"));
         if !home.exists() {
             fs::create_dir_all(&home).expect("a home");
             let config = json!({"cli": {"default_address": self.address(), "verbose": 1}, "aliases": {}});
             fs::write(home.join("config.json"), config.to_string()).expect("a configuration");
         }
-        self.client(program, &home)
+        home
     }
 
     fn client(&self, program: PathBuf, home: &Path) -> Cl {

@@ -1,4 +1,5 @@
-//! The Python programs of CodaLab 1.7 against this server: its command line, and its worker.
+//! The Python programs of CodaLab 1.7 against this server: its command line, and its worker. `python_commands.rs` has every
+//! command.
 
 use codalab_tests::{Runtime, Setup, System, quick};
 use rstest::rstest;
@@ -12,7 +13,7 @@ fn the_python_client_drives_the_server(#[case] database: Engine, #[case] runtime
         return;
     }
     let system = System::start(Setup::new(database, runtime));
-    let cl = system.python_cl();
+    let cl = system.python();
     assert!(cl.ok(&["status"]).contains("codalab"));
     cl.ok(&["work", &format!("{}::", system.address())]);
     system.write("a.txt", "foo\nbar\n");

@@ -11,6 +11,7 @@ mod first_run;
 mod interop;
 mod lifecycle;
 mod permissions;
+mod python_commands;
 mod restarts;
 mod running;
 mod transfers;
