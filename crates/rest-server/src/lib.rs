@@ -9,6 +9,7 @@ mod auth;
 mod error;
 mod input;
 pub mod listener;
+mod openapi;
 mod params;
 mod path;
 mod pipeline;

@@ -8,8 +8,10 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::auth::cookie;
 use crate::auth::{LoginUnverified, scheme};
 use crate::error::{ApiError, ApiResult, redirect};
+use crate::openapi::{Failures, FormFailures, RedirectQuery};
 use crate::params::Query;
 use crate::state::AppState;
+use api::openapi;
 
 type Fields = Vec<(String, String)>;
 
@@ -47,6 +49,16 @@ fn set_cookie(mut response: Response, value: &str) -> Response {
 }
 
 /// `POST /account/login`
+#[utoipa::path(
+    post,
+    path = "/account/login",
+    tag = "accounts",
+    summary = "Logs a browser in: sets the session cookie.",
+    request_body(content = openapi::LoginForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        FormFailures,
+    )
+)]
 pub async fn login(State(state): State<AppState>, headers: HeaderMap, Form(fields): Form<Fields>) -> ApiResult {
     let success = relative(field(&fields, "success_uri").unwrap_or("/"))?;
     let failure = relative(field(&fields, "error_uri").unwrap_or("/account/login"))?;
@@ -62,12 +74,30 @@ pub async fn login(State(state): State<AppState>, headers: HeaderMap, Form(field
 }
 
 /// `GET /account/logout`
+#[utoipa::path(
+    get,
+    path = "/account/logout",
+    tag = "accounts",
+    summary = "Logs a browser out.",
+    params(RedirectQuery),
+    responses(Failures,)
+)]
 pub async fn logout(query: Query) -> ApiResult {
     let target = relative(query.non_empty("redirect_uri").unwrap_or("/"))?;
     Ok(set_cookie(redirect(target), cookie::CLEAR))
 }
 
 /// `GET /account/verify/{key}`
+#[utoipa::path(
+    get,
+    path = "/account/verify/{key}",
+    tag = "accounts",
+    summary = "The link of a verification mail.",
+    params(("key" = String, Path, description = "The key of the mail")),
+    responses(
+        Failures,
+    )
+)]
 pub async fn verify(State(state): State<AppState>, Path(key): Path<String>) -> ApiResult {
     let verified = state.model.verify_user(&key, state.now()).await?;
     Ok(redirect(if verified {
@@ -78,6 +108,16 @@ pub async fn verify(State(state): State<AppState>, Path(key): Path<String>) -> A
 }
 
 /// `GET /account/css`: shows or hides parts of old pages.
+#[utoipa::path(
+    get,
+    path = "/account/css",
+    tag = "accounts",
+    summary = "A style sheet that shows or hides parts of old pages.",
+    responses(
+        (status = 200, description = "The style sheet", body = String, content_type = "text/css"),
+        Failures,
+    )
+)]
 pub async fn css(user: Result<LoginUnverified, ApiError>) -> Response {
     let text = match user {
         Ok(LoginUnverified(user)) => format!(

@@ -12,9 +12,22 @@ use super::need_all_on_bundles;
 use crate::auth::LoginProtected;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
+use crate::openapi::WriteFailures;
 use crate::state::AppState;
+use api::openapi;
 
 /// Performs the actions in order, after all of them have been checked.
+#[utoipa::path(
+    post,
+    path = "/bundle-actions",
+    tag = "bundles",
+    summary = "Kills bundles, or writes into running ones.",
+    request_body(content = openapi::ResourcesRequest<api::bundles::BundleAction>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The actions", body = openapi::ManyDocument<api::bundles::BundleAction>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn act(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     let actions: Vec<BundleAction> = body
         .resources(kind::BUNDLE_ACTIONS)?

@@ -10,11 +10,23 @@ use super::included_users;
 use crate::auth::{LoginProtected, Viewer};
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
+use crate::openapi::{Failures, SpecPath, WriteFailures};
 use crate::state::AppState;
 use crate::{present, respond};
 use api::Document;
+use api::openapi;
 
 /// `GET /groups`
+#[utoipa::path(
+    get,
+    path = "/groups",
+    tag = "groups",
+    summary = "Groups of the caller.",
+    responses(
+        (status = 200, description = "The groups", body = openapi::ManyDocument<api::people::GroupAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn list(State(state): State<AppState>, LoginProtected(viewer, me): LoginProtected) -> ApiResult {
     let mut groups = state.model.groups(&me.user_id).await?;
     hide_members(&state, &viewer, &mut groups);
@@ -24,6 +36,17 @@ pub async fn list(State(state): State<AppState>, LoginProtected(viewer, me): Log
 }
 
 /// `GET /groups/{spec}`
+#[utoipa::path(
+    get,
+    path = "/groups/{spec}",
+    tag = "groups",
+    summary = "One group with its members.",
+    params(SpecPath),
+    responses(
+        (status = 200, description = "The group", body = openapi::OneDocument<api::people::GroupAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn fetch(
     State(state): State<AppState>,
     LoginProtected(viewer, _): LoginProtected,
@@ -63,6 +86,17 @@ fn people(details: &GroupDetails) -> Vec<UserId> {
 }
 
 /// `POST /groups`
+#[utoipa::path(
+    post,
+    path = "/groups",
+    tag = "groups",
+    summary = "Makes groups.",
+    request_body(content = openapi::ResourcesRequest<openapi::GroupInput>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The groups", body = openapi::ManyDocument<api::people::GroupAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn create(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     let mut created = Vec::new();
     for input in body.resources("groups")? {
@@ -77,6 +111,17 @@ pub async fn create(State(state): State<AppState>, LoginProtected(_, me): LoginP
 }
 
 /// `DELETE /groups`
+#[utoipa::path(
+    delete,
+    path = "/groups",
+    tag = "groups",
+    summary = "Deletes groups.",
+    request_body(content = openapi::LinkagesRequest, content_type = "application/json"),
+    responses(
+        (status = 204, description = "Done"),
+        WriteFailures,
+    )
+)]
 pub async fn delete(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     let mut groups = Vec::new();
     for spec in body.linkages("groups")? {
@@ -92,6 +137,18 @@ pub async fn delete(State(state): State<AppState>, LoginProtected(_, me): LoginP
 }
 
 /// `POST /groups/{spec}/relationships/members`
+#[utoipa::path(
+    post,
+    path = "/groups/{spec}/relationships/members",
+    tag = "groups",
+    summary = "Adds members.",
+    params(SpecPath),
+    request_body(content = openapi::LinkagesRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The request again", body = openapi::AnyAnswer, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn add_members(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -102,6 +159,18 @@ pub async fn add_members(
 }
 
 /// `POST /groups/{spec}/relationships/admins`
+#[utoipa::path(
+    post,
+    path = "/groups/{spec}/relationships/admins",
+    tag = "groups",
+    summary = "Adds members who manage the group.",
+    params(SpecPath),
+    request_body(content = openapi::LinkagesRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The request again", body = openapi::AnyAnswer, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn add_admins(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -126,6 +195,18 @@ async fn add(state: &AppState, me: &UserId, spec: &str, body: JsonBody, admin: b
 }
 
 /// `DELETE /groups/{spec}/relationships/members` (or `admins`, which does the same)
+#[utoipa::path(
+    delete,
+    path = "/groups/{spec}/relationships/members",
+    tag = "groups",
+    summary = "Removes members.",
+    params(SpecPath),
+    request_body(content = openapi::LinkagesRequest, content_type = "application/json"),
+    responses(
+        (status = 204, description = "Done"),
+        WriteFailures,
+    )
+)]
 pub async fn remove(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,

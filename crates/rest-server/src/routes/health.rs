@@ -9,15 +9,35 @@ use serde_json::{Value, json};
 
 use crate::respond;
 use crate::state::AppState;
+use api::openapi;
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// `GET /healthz`: the event loop runs.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    tag = "server",
+    summary = "Whether the process lives.",
+    responses(
+        (status = 200, description = "It does", body = openapi::HealthAnswer, content_type = "application/json"),
+    )
+)]
 pub async fn live() -> Response {
     respond::json_value(&json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
 /// `GET /readyz`: 200 when the database answers, the store has room and the server is not shutting down, else 503.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "server",
+    summary = "Whether the server can serve.",
+    responses(
+        (status = 200, description = "It can", body = openapi::HealthAnswer, content_type = "application/json"),
+        (status = 503, description = "It cannot", body = openapi::HealthAnswer, content_type = "application/json"),
+    )
+)]
 pub async fn ready(State(state): State<AppState>) -> Response {
     let (database, storage) = tokio::join!(timed(state.model.ping()), timed(state.storage.partitions()));
     let ready = database.0 && storage.0 && !state.shutdown.is_cancelled();

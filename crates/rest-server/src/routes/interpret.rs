@@ -16,12 +16,25 @@ use super::worksheets::{readable, visible_groups};
 use crate::auth::{Protected, Viewer};
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
+use crate::openapi::{Failures, InterpretQuery, UuidPath, WriteFailures};
 use crate::params::Query;
 use crate::path::PathUuid;
 use crate::state::AppState;
 use crate::{reading, respond};
+use api::openapi;
 
 /// `GET /interpret/worksheet/{uuid}`
+#[utoipa::path(
+    get,
+    path = "/interpret/worksheet/{uuid}",
+    tag = "interpretation",
+    summary = "A worksheet as blocks.",
+    params(UuidPath, InterpretQuery),
+    responses(
+        (status = 200, description = "The worksheet", body = openapi::AnyAnswer, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn worksheet(
     State(state): State<AppState>,
     Protected(viewer): Protected,
@@ -228,6 +241,17 @@ async fn owner_names(state: &AppState, records: &[BundleRecord]) -> ApiResult<Ha
 }
 
 /// `POST /interpret/search`
+#[utoipa::path(
+    post,
+    path = "/interpret/search",
+    tag = "interpretation",
+    summary = "Searches bundles.",
+    request_body(content = openapi::KeywordsRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Uuids, or an aggregate", body = openapi::AnyAnswer, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn search(State(state): State<AppState>, Protected(viewer): Protected, body: JsonBody) -> ApiResult {
     let response = match state.model.search_bundles(viewer.id(), &keywords(body)?).await? {
         Found::Bundles(uuids) => json!({"result": uuids, "is_aggregate": false}),
@@ -237,6 +261,17 @@ pub async fn search(State(state): State<AppState>, Protected(viewer): Protected,
 }
 
 /// `POST /interpret/wsearch`
+#[utoipa::path(
+    post,
+    path = "/interpret/wsearch",
+    tag = "interpretation",
+    summary = "Searches worksheets.",
+    request_body(content = openapi::KeywordsRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The worksheets", body = openapi::AnyAnswer, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn wsearch(State(state): State<AppState>, Protected(viewer): Protected, body: JsonBody) -> ApiResult {
     let rows = state.model.search_worksheets(viewer.id(), &keywords(body)?).await?;
     let response = worksheet_values(&state, &viewer, &rows).await?;
@@ -280,6 +315,17 @@ fn keywords(body: JsonBody) -> ApiResult<Vec<String>> {
 }
 
 /// `POST /interpret/file-genpaths`
+#[utoipa::path(
+    post,
+    path = "/interpret/file-genpaths",
+    tag = "interpretation",
+    summary = "Reads values from files of bundles.",
+    request_body(content = openapi::GenpathsRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The values", body = openapi::AnyAnswer, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn file_genpaths(State(state): State<AppState>, Protected(viewer): Protected, body: JsonBody) -> ApiResult {
     let Some(Value::Array(queries)) = body.object().remove("queries") else {
         return Err(ApiError::usage("Missing `queries`"));
@@ -293,6 +339,17 @@ pub async fn file_genpaths(State(state): State<AppState>, Protected(viewer): Pro
 }
 
 /// `POST /interpret/genpath-table-contents`
+#[utoipa::path(
+    post,
+    path = "/interpret/genpath-table-contents",
+    tag = "interpretation",
+    summary = "Fills the cells of a table.",
+    request_body(content = openapi::TableRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The table", body = openapi::AnyAnswer, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn table_contents(State(state): State<AppState>, Protected(viewer): Protected, body: JsonBody) -> ApiResult {
     let Some(Value::Array(rows)) = body.object().remove("contents") else {
         return Err(ApiError::usage("Missing `contents`"));

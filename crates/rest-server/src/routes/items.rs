@@ -16,15 +16,29 @@ use worksheet::source::{at_line, check_directive, unresolved_worksheet};
 use crate::auth::{LoginProtected, Protected, Viewer};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
+use crate::openapi::{ItemsQuery, UuidPath, WriteFailures};
 use crate::params::Query;
 use crate::path::PathUuid;
 use crate::respond;
 use crate::state::AppState;
+use api::openapi;
 
 /// Longest source text.
 const MOST_SOURCE: usize = 32 << 20;
 
 /// `POST /worksheet-items?uuid=…&replace=0|1`
+#[utoipa::path(
+    post,
+    path = "/worksheet-items",
+    tag = "worksheets",
+    summary = "Appends items, or replaces all.",
+    params(ItemsQuery),
+    request_body(content = openapi::ResourcesRequest<openapi::ItemInput>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The items", body = openapi::ManyDocument<openapi::AnyAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn post(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -106,6 +120,18 @@ async fn replace_all(state: &AppState, me: &str, uuid: Uuid, items: &[Item]) -> 
 }
 
 /// `POST /worksheets/{uuid}/add-items`
+#[utoipa::path(
+    post,
+    path = "/worksheets/{uuid}/add-items",
+    tag = "worksheets",
+    summary = "Inserts and deletes items.",
+    params(UuidPath),
+    request_body(content = api::worksheets::AddItems, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Done"),
+        WriteFailures,
+    )
+)]
 pub async fn add(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -136,6 +162,18 @@ pub async fn add(
 }
 
 /// `POST` or `PUT /worksheets/{uuid}/raw`: the whole source text.
+#[utoipa::path(
+    method(post, put),
+    path = "/worksheets/{uuid}/raw",
+    tag = "worksheets",
+    summary = "Replaces the worksheet by a source text.",
+    params(UuidPath),
+    request_body(content = String, content_type = "text/plain", description = "The source text"),
+    responses(
+        (status = 204, description = "Done"),
+        WriteFailures,
+    )
+)]
 pub async fn replace_source(
     State(state): State<AppState>,
     Protected(viewer): Protected,

@@ -12,12 +12,25 @@ use super::need_all_on_bundles;
 use crate::auth::LoginProtected;
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
+use crate::openapi::{BypassQuery, Failures, LocationPath, StateQuery, UuidPath, UuidsQuery, WriteFailures};
 use crate::params::Query;
 use crate::path::PathUuid;
 use crate::state::AppState;
 use crate::{reading, respond};
+use api::openapi;
 
 /// `GET /bundles/locations?uuids=...`: paths, for those who may know them.
+#[utoipa::path(
+    get,
+    path = "/bundles/locations",
+    tag = "bundle stores",
+    summary = "Where contents lie, for those who may know.",
+    params(UuidsQuery),
+    responses(
+        (status = 200, description = "Paths by uuid", body = openapi::PathsAnswer, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn paths(
     State(state): State<AppState>,
     LoginProtected(viewer, _): LoginProtected,
@@ -54,6 +67,17 @@ pub async fn paths(
 }
 
 /// `GET /bundles/{uuid}/locations/`
+#[utoipa::path(
+    get,
+    path = "/bundles/{uuid}/locations/",
+    tag = "bundle stores",
+    summary = "The stores that hold a bundle.",
+    params(UuidPath),
+    responses(
+        (status = 200, description = "The locations", body = openapi::ManyDocument<api::bundles::LocationAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn list(
     State(state): State<AppState>,
     LoginProtected(viewer, _): LoginProtected,
@@ -68,6 +92,17 @@ pub async fn list(
 }
 
 /// `GET /bundles/{uuid}/locations/{store_uuid}/`
+#[utoipa::path(
+    get,
+    path = "/bundles/{uuid}/locations/{store_uuid}/",
+    tag = "bundle stores",
+    summary = "One location of a bundle.",
+    params(LocationPath),
+    responses(
+        (status = 200, description = "The location", body = openapi::OneDocument<api::bundles::LocationAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn one(
     State(state): State<AppState>,
     LoginProtected(viewer, _): LoginProtected,
@@ -102,6 +137,18 @@ fn location(location: BundleLocation) -> Resource {
 }
 
 /// `POST /bundles/{uuid}/locations/`: asked before every upload. The null addresses mean "send it through the server".
+#[utoipa::path(
+    post,
+    path = "/bundles/{uuid}/locations/",
+    tag = "bundle stores",
+    summary = "Asked before every upload: where to send the contents.",
+    params(UuidPath, BypassQuery),
+    request_body(content = openapi::ResourcesRequest<openapi::LocationInput>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Null addresses: through this server", body = openapi::ManyDocument<openapi::AnyAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn add(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -135,6 +182,17 @@ pub async fn add(
 }
 
 /// `POST /bundles/{uuid}/state`: a client that stored the contents itself says how it went.
+#[utoipa::path(
+    post,
+    path = "/bundles/{uuid}/state",
+    tag = "bundle stores",
+    summary = "A client that stored contents itself says how it went.",
+    params(UuidPath, StateQuery),
+    responses(
+        (status = 200, description = "The bundle", body = openapi::ManyDocument<api::bundles::BundleAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn set_state(
     State(state): State<AppState>,
     LoginProtected(viewer, me): LoginProtected,

@@ -25,11 +25,12 @@ use axum::middleware::from_fn;
 use domain::{Permission, UserId, Uuid};
 use model::{ObjectKind, User};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
 
 use crate::error::ApiResult;
-use crate::pipeline;
 use crate::present::{self, UserView};
 use crate::state::AppState;
+use crate::{openapi, pipeline};
 use api::Resource;
 use table::Routes;
 
@@ -96,6 +97,83 @@ fn json_routes() -> Routes {
         .merge(interpret_routes())
         .get("/health/live", health::live)
         .get("/health/ready", health::ready)
+        .get("/openapi.json", openapi::json)
+        .get("/docs", openapi::show)
+        .get("/docs/{*path}", openapi::asset)
+}
+
+/// Adds the operations of all handlers to a description of the API.
+pub(crate) fn described(description: &mut utoipa::openapi::OpenApi) {
+    #[derive(OpenApi)]
+    #[openapi(paths(
+        account::css,
+        account::login,
+        account::logout,
+        account::verify,
+        actions::act,
+        bundles::create::create,
+        bundles::delete::delete,
+        bundles::fetch::list,
+        bundles::fetch::one,
+        bundles::update::update,
+        contents::blob::read,
+        contents::info::read,
+        contents::netcat::cat,
+        contents::upload::filesize,
+        contents::upload::put,
+        groups::add_admins,
+        groups::add_members,
+        groups::create,
+        groups::delete,
+        groups::fetch,
+        groups::list,
+        groups::remove,
+        health::live,
+        health::ready,
+        interpret::file_genpaths,
+        interpret::search,
+        interpret::table_contents,
+        interpret::worksheet,
+        interpret::wsearch,
+        items::add,
+        items::post,
+        items::replace_source,
+        locations::add,
+        locations::list,
+        locations::one,
+        locations::paths,
+        locations::set_state,
+        oauth2::revoke,
+        oauth2::token,
+        openapi::json,
+        permissions::set_on_bundles,
+        permissions::set_on_worksheets,
+        stores::create,
+        stores::delete,
+        stores::fetch,
+        stores::list,
+        users::delete,
+        users::fetch,
+        users::increment_disk_used,
+        users::list,
+        users::own,
+        users::update,
+        users::update_own,
+        workers::check_in,
+        workers::info,
+        workers::reply,
+        workers::reply_data,
+        workers::start_bundle,
+        worksheets::create,
+        worksheets::delete,
+        worksheets::fetch,
+        worksheets::landing,
+        worksheets::list,
+        worksheets::sample,
+        worksheets::update,
+    ))]
+    struct Handlers;
+    description.merge(Handlers::openapi());
 }
 
 fn account_routes() -> Routes {

@@ -9,12 +9,26 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::error::ApiResult;
+use crate::openapi::{ServerFailures, TokenRefusals};
 use crate::respond;
 use crate::state::AppState;
+use api::openapi;
 
 type Fields = Vec<(String, String)>;
 
 /// `POST /oauth2/token`: the password and refresh grants.
+#[utoipa::path(
+    post,
+    path = "/oauth2/token",
+    tag = "oauth2",
+    summary = "Grants a token for a password or a refresh token.",
+    request_body(content = openapi::TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The token", body = openapi::TokenAnswer, content_type = "application/json"),
+        TokenRefusals,
+        ServerFailures,
+    )
+)]
 pub async fn token(State(state): State<AppState>, request: Request) -> ApiResult {
     let (client_id, fields) = match read_form(request).await {
         Ok(form) => form,
@@ -79,6 +93,18 @@ fn granted(token: &model::Token) -> Response {
 }
 
 /// `POST /oauth2/revoke` (RFC 7009): 200 whether or not the token existed.
+#[utoipa::path(
+    post,
+    path = "/oauth2/revoke",
+    tag = "oauth2",
+    summary = "Revokes a token (RFC 7009).",
+    request_body(content = openapi::RevokeRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The token does not work, whether or not it did"),
+        TokenRefusals,
+        ServerFailures,
+    )
+)]
 pub async fn revoke(State(state): State<AppState>, request: Request) -> ApiResult {
     let (client_id, fields) = match read_form(request).await {
         Ok(form) => form,

@@ -7,11 +7,24 @@ use model::{GroupPermission, ObjectKind};
 use crate::auth::LoginProtected;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
+use crate::openapi::WriteFailures;
 use crate::present;
 use crate::state::AppState;
 use api::Document;
+use api::openapi;
 
 /// `POST /bundle-permissions`
+#[utoipa::path(
+    post,
+    path = "/bundle-permissions",
+    tag = "groups",
+    summary = "Sets permissions of groups on bundles.",
+    request_body(content = openapi::ResourcesRequest<openapi::PermissionInput>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The permissions", body = openapi::ManyDocument<api::bundles::PermissionAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn set_on_bundles(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -27,6 +40,17 @@ pub async fn set_on_bundles(
 }
 
 /// `POST /worksheet-permissions`
+#[utoipa::path(
+    post,
+    path = "/worksheet-permissions",
+    tag = "groups",
+    summary = "Sets permissions of groups on worksheets.",
+    request_body(content = openapi::ResourcesRequest<openapi::PermissionInput>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The permissions", body = openapi::ManyDocument<api::bundles::PermissionAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn set_on_worksheets(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,

@@ -10,11 +10,24 @@ use serde_json::Value;
 use crate::auth::LoginProtected;
 use crate::error::ApiResult;
 use crate::input::{JsonBody, ResourceInput};
+use crate::openapi::{Failures, StorePath, StoresQuery, WriteFailures};
 use crate::params::Query;
 use crate::respond;
 use crate::state::AppState;
+use api::openapi;
 
 /// `GET /bundle_stores`
+#[utoipa::path(
+    get,
+    path = "/bundle_stores",
+    tag = "bundle stores",
+    summary = "Stores that the caller may use.",
+    params(StoresQuery),
+    responses(
+        (status = 200, description = "The stores", body = openapi::ManyDocument<api::bundles::StoreAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn list(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, query: Query) -> ApiResult {
     let stores = match query.non_empty("name") {
         Some(name) => vec![state.model.find_store(&me.user_id, name).await?],
@@ -26,6 +39,17 @@ pub async fn list(State(state): State<AppState>, LoginProtected(_, me): LoginPro
 }
 
 /// `GET /bundle_stores/{uuid}`
+#[utoipa::path(
+    get,
+    path = "/bundle_stores/{uuid}",
+    tag = "bundle stores",
+    summary = "One store.",
+    params(StorePath),
+    responses(
+        (status = 200, description = "The store", body = openapi::OneDocument<api::bundles::StoreAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn fetch(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -40,6 +64,17 @@ pub async fn fetch(
 }
 
 /// `POST /bundle_stores`
+#[utoipa::path(
+    post,
+    path = "/bundle_stores",
+    tag = "bundle stores",
+    summary = "Makes stores.",
+    request_body(content = openapi::ResourcesRequest<openapi::StoreInput>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The stores", body = openapi::ManyDocument<api::bundles::StoreAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn create(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     let mut stores = Vec::new();
     for input in body.resources(kind::BUNDLE_STORES)? {
@@ -69,6 +104,17 @@ fn new_store(input: &ResourceInput) -> ApiResult<NewStore> {
 }
 
 /// `DELETE /bundle_stores`
+#[utoipa::path(
+    delete,
+    path = "/bundle_stores",
+    tag = "bundle stores",
+    summary = "Deletes stores that nothing uses.",
+    request_body(content = openapi::LinkagesRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Done"),
+        WriteFailures,
+    )
+)]
 pub async fn delete(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     for id in body.linkages(kind::BUNDLE_STORES)? {
         state.model.delete_store(&me.user_id, Uuid::parse(&id)?).await?;

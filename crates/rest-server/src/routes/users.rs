@@ -9,9 +9,11 @@ use serde_json::Value;
 use crate::auth::{Login, LoginUnverified, Open, Viewer};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
+use crate::openapi::{Failures, FormatQuery, SpecPath, UsersQuery, WriteFailures};
 use crate::params::Query;
 use crate::present::{self, UserView};
 use crate::state::AppState;
+use api::openapi;
 use api::{Document, Resource};
 
 const READ_ONLY: [&str; 9] = [
@@ -27,6 +29,16 @@ const READ_ONLY: [&str; 9] = [
 ];
 
 /// `GET /user`
+#[utoipa::path(
+    get,
+    path = "/user",
+    tag = "users",
+    summary = "The account of the caller.",
+    responses(
+        (status = 200, description = "The account", body = openapi::OneDocument<openapi::UserAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn own(State(state): State<AppState>, LoginUnverified(user): LoginUnverified) -> ApiResult {
     let mut resource = present::user(&user, UserView::Own);
     resource.set("is_root_user", state.model.is_root(Some(&user.user_id)));
@@ -35,6 +47,18 @@ pub async fn own(State(state): State<AppState>, LoginUnverified(user): LoginUnve
 }
 
 /// `PATCH /user`
+#[utoipa::path(
+    patch,
+    path = "/user",
+    tag = "users",
+    summary = "Changes the account of the caller.",
+    params(FormatQuery),
+    request_body(content = openapi::ResourceRequest<openapi::UserChange>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The account", body = openapi::OneDocument<openapi::UserAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn update_own(
     State(state): State<AppState>,
     LoginUnverified(user): LoginUnverified,
@@ -101,6 +125,17 @@ async fn check_name(state: &AppState, user: &User, update: &UserUpdate) -> ApiRe
 }
 
 /// `PATCH /user/increment_disk_used`: what uploading clients report on the side; the measured size replaces it.
+#[utoipa::path(
+    patch,
+    path = "/user/increment_disk_used",
+    tag = "users",
+    summary = "Reports the size of an upload; the measured size replaces it.",
+    request_body(content = openapi::ResourceRequest<openapi::DiskIncrement>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The account", body = openapi::ManyDocument<openapi::UserAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn increment_disk_used(
     State(state): State<AppState>,
     LoginUnverified(user): LoginUnverified,
@@ -119,6 +154,17 @@ pub async fn increment_disk_used(
 }
 
 /// `GET /users/{spec}`
+#[utoipa::path(
+    get,
+    path = "/users/{spec}",
+    tag = "users",
+    summary = "One account, by name or id.",
+    params(SpecPath),
+    responses(
+        (status = 200, description = "The account", body = openapi::OneDocument<openapi::UserAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn fetch(State(state): State<AppState>, Open(viewer): Open, Path(spec): Path<String>) -> ApiResult {
     let user = state.model.find_user(&spec).await?;
     if spec.contains('@') && !viewer.is_root(&state) && viewer.id() != Some(user.user_id.as_str()) {
@@ -128,6 +174,17 @@ pub async fn fetch(State(state): State<AppState>, Open(viewer): Open, Path(spec)
 }
 
 /// `GET /users`
+#[utoipa::path(
+    get,
+    path = "/users",
+    tag = "users",
+    summary = "Accounts, by search.",
+    params(UsersQuery),
+    responses(
+        (status = 200, description = "The accounts, or a count", body = openapi::FoundDocument<openapi::UserAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn list(State(state): State<AppState>, Open(viewer): Open, query: Query) -> ApiResult {
     let names: Vec<String> = ["filter[user_name]", "filter[email]"]
         .iter()
@@ -174,6 +231,17 @@ fn seen_by(state: &AppState, viewer: &Viewer, user: &User) -> Resource {
 }
 
 /// `DELETE /users`
+#[utoipa::path(
+    delete,
+    path = "/users",
+    tag = "users",
+    summary = "Deletes accounts that own nothing.",
+    request_body(content = openapi::LinkagesRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "What was deleted", body = openapi::DeletedDocument, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn delete(State(state): State<AppState>, Login(viewer, me): Login, body: JsonBody) -> ApiResult {
     let ids = body.linkages("users")?;
     let only_me = ids.len() == 1 && ids[0] == me.user_id.as_str();
@@ -198,6 +266,17 @@ pub async fn delete(State(state): State<AppState>, Login(viewer, me): Login, bod
 }
 
 /// `PATCH /users`: root changes another account.
+#[utoipa::path(
+    patch,
+    path = "/users",
+    tag = "users",
+    summary = "Changes another account (root).",
+    request_body(content = openapi::ResourcesRequest<openapi::UserChange>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The account", body = openapi::ManyDocument<openapi::UserAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn update(State(state): State<AppState>, Open(viewer): Open, body: JsonBody) -> ApiResult {
     if !viewer.is_root(&state) {
         return Err(ApiError::permission("Only root user can update other users."));

@@ -16,9 +16,11 @@ use tokio::time::Instant;
 use crate::auth::{LoginProtected, bearer_token};
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
+use crate::openapi::{Failures, HeaderMessageQuery, SocketPath, WorkerPath, WorkerRunPath, WriteFailures};
 use crate::params::Query;
 use crate::respond;
 use crate::state::AppState;
+use api::openapi;
 
 /// Most messages in one answer.
 const MOST_MESSAGES: u32 = 100;
@@ -26,6 +28,18 @@ const MOST_MESSAGES: u32 = 100;
 const HOLD_WHILE_PREPARING: Duration = Duration::from_millis(500);
 
 /// `POST /workers/{worker_id}/checkin`
+#[utoipa::path(
+    post,
+    path = "/workers/{worker_id}/checkin",
+    tag = "workers",
+    summary = "A worker reports and waits for messages.",
+    params(WorkerPath),
+    request_body(content = openapi::CheckIn, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Messages; null ends an empty list", body = Vec<serde_json::Value>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn check_in(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -215,6 +229,18 @@ async fn take_messages(
 }
 
 /// `POST /workers/{worker_id}/start_bundle/{uuid}`
+#[utoipa::path(
+    post,
+    path = "/workers/{worker_id}/start_bundle/{uuid}",
+    tag = "workers",
+    summary = "A worker begins a run.",
+    params(WorkerRunPath),
+    request_body(content = openapi::StartBundleRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Whether it may", body = bool, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn start_bundle(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -242,6 +268,18 @@ pub async fn start_bundle(
 }
 
 /// `POST /workers/{worker_id}/reply/{socket_id}`
+#[utoipa::path(
+    post,
+    path = "/workers/{worker_id}/reply/{socket_id}",
+    tag = "workers",
+    summary = "A worker answers a message with JSON.",
+    params(SocketPath),
+    request_body(content = openapi::AnyAttributes, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Done"),
+        WriteFailures,
+    )
+)]
 pub async fn reply(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -260,6 +298,18 @@ pub async fn reply(
 }
 
 /// `POST /workers/{worker_id}/reply_data/{socket_id}?header_message=...`
+#[utoipa::path(
+    post,
+    path = "/workers/{worker_id}/reply_data/{socket_id}",
+    tag = "workers",
+    summary = "A worker answers a message with JSON and bytes.",
+    params(SocketPath, HeaderMessageQuery),
+    request_body(content = String, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "Done"),
+        WriteFailures,
+    )
+)]
 pub async fn reply_data(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -291,6 +341,16 @@ async fn check_socket(state: &AppState, worker: &WorkerKey, socket_id: i64) -> A
 }
 
 /// `GET /workers/info`
+#[utoipa::path(
+    get,
+    path = "/workers/info",
+    tag = "workers",
+    summary = "Workers that the caller may know.",
+    responses(
+        (status = 200, description = "The workers", body = openapi::WorkersAnswer, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn info(State(state): State<AppState>, LoginProtected(_, me): LoginProtected) -> ApiResult {
     let workers = state.model.workers_visible_to(&me.user_id).await?;
     let data: Vec<WorkerInfo> = workers.into_iter().map(listed).collect();

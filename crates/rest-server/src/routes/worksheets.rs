@@ -16,10 +16,12 @@ use super::included_users;
 use crate::auth::{LoginProtected, Protected, Viewer};
 use crate::error::{ApiError, ApiResult, redirect};
 use crate::input::{JsonBody, ResourceInput};
+use crate::openapi::{Failures, ForceQuery, IncludeQuery, LandingQuery, UuidPath, WorksheetsQuery, WriteFailures};
 use crate::params::Query;
 use crate::path::PathUuid;
 use crate::state::AppState;
 use crate::{present, respond};
+use api::openapi;
 
 const INCLUDES: [&str; 6] = [
     "owner",
@@ -31,6 +33,17 @@ const INCLUDES: [&str; 6] = [
 ];
 
 /// `GET /worksheets/{uuid}`
+#[utoipa::path(
+    get,
+    path = "/worksheets/{uuid}",
+    tag = "worksheets",
+    summary = "One worksheet, with its items on request.",
+    params(UuidPath, IncludeQuery),
+    responses(
+        (status = 200, description = "The worksheet", body = openapi::OneDocument<api::worksheets::WorksheetAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn fetch(
     State(state): State<AppState>,
     Protected(viewer): Protected,
@@ -167,6 +180,17 @@ async fn subworksheets(state: &AppState, items: &[PlacedItem]) -> ApiResult<Vec<
 }
 
 /// `GET /worksheets`: by specs (the home worksheet is made on demand), or by search.
+#[utoipa::path(
+    get,
+    path = "/worksheets",
+    tag = "worksheets",
+    summary = "Worksheets, by specs or by search.",
+    params(WorksheetsQuery, IncludeQuery),
+    responses(
+        (status = 200, description = "The worksheets", body = openapi::ManyDocument<openapi::AnyAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn list(State(state): State<AppState>, Protected(viewer): Protected, query: Query) -> ApiResult {
     let names = query.include(&["owner", "group_permissions"])?;
     let rows = if query.has("specs") {
@@ -276,6 +300,17 @@ fn row_of(worksheet: &Worksheet, group_permissions: Vec<GroupPermission>) -> Wor
 }
 
 /// `POST /worksheets`
+#[utoipa::path(
+    post,
+    path = "/worksheets",
+    tag = "worksheets",
+    summary = "Makes worksheets.",
+    request_body(content = openapi::ResourcesRequest<openapi::WorksheetInput>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The worksheets", body = openapi::ManyDocument<openapi::AnyAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn create(
     State(state): State<AppState>,
     LoginProtected(viewer, _): LoginProtected,
@@ -305,6 +340,17 @@ fn as_created(worksheet: &Worksheet) -> Resource {
 }
 
 /// `PATCH /worksheets`
+#[utoipa::path(
+    patch,
+    path = "/worksheets",
+    tag = "worksheets",
+    summary = "Changes worksheets.",
+    request_body(content = openapi::ResourcesRequest<openapi::WorksheetInput>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "What was set", body = openapi::ManyDocument<openapi::AnyAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn update(
     State(state): State<AppState>,
     LoginProtected(viewer, me): LoginProtected,
@@ -366,6 +412,18 @@ async fn worksheet_update(state: &AppState, input: &ResourceInput) -> ApiResult<
 }
 
 /// `DELETE /worksheets`
+#[utoipa::path(
+    delete,
+    path = "/worksheets",
+    tag = "worksheets",
+    summary = "Deletes worksheets.",
+    params(ForceQuery),
+    request_body(content = openapi::LinkagesRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Done"),
+        WriteFailures,
+    )
+)]
 pub async fn delete(
     State(state): State<AppState>,
     LoginProtected(viewer, me): LoginProtected,
@@ -389,6 +447,14 @@ pub async fn delete(
 }
 
 /// `GET /worksheets/?uuid=…|name=…`: to the page of a worksheet.
+#[utoipa::path(
+    get,
+    path = "/worksheets/",
+    tag = "worksheets",
+    summary = "To the page of a worksheet.",
+    params(LandingQuery),
+    responses(Failures,)
+)]
 pub async fn landing(State(state): State<AppState>, Protected(viewer): Protected, query: Query) -> ApiResult {
     let spec = query
         .non_empty("uuid")
@@ -402,6 +468,16 @@ pub async fn landing(State(state): State<AppState>, Protected(viewer): Protected
 }
 
 /// `GET /worksheets/sample/`: some worksheets to look at. An array without envelope.
+#[utoipa::path(
+    get,
+    path = "/worksheets/sample/",
+    tag = "worksheets",
+    summary = "Some worksheets to look at.",
+    responses(
+        (status = 200, description = "The worksheets", body = Vec<openapi::SampleWorksheet>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn sample(State(state): State<AppState>, Protected(viewer): Protected) -> ApiResult {
     let mut found = Vec::new();
     for keyword in ["name=home", "tag=paper,software,data"] {

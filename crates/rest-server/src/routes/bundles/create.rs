@@ -10,11 +10,25 @@ use super::fetch::{Wanted, present_all};
 use crate::auth::LoginProtected;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
+use crate::openapi::{NewBundlesQuery, WriteFailures};
 use crate::params::Query;
 use crate::state::AppState;
 use api::Document;
+use api::openapi;
 
 /// Creates bundles, all or none, and puts them on a worksheet.
+#[utoipa::path(
+    post,
+    path = "/bundles",
+    tag = "bundles",
+    summary = "Creates bundles, all or none, and puts them on a worksheet.",
+    params(NewBundlesQuery),
+    request_body(content = openapi::ResourcesRequest<openapi::BundleInput>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The bundles", body = openapi::ManyDocument<api::bundles::BundleAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn create(
     State(state): State<AppState>,
     LoginProtected(viewer, me): LoginProtected,

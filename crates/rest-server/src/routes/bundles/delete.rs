@@ -7,11 +7,25 @@ use model::DeleteBundles;
 use crate::auth::LoginProtected;
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
+use crate::openapi::{DeleteBundlesQuery, WriteFailures};
 use crate::params::Query;
 use crate::state::AppState;
 use api::Document;
+use api::openapi;
 
 /// Deletes bundles (or says which it would delete), then their contents.
+#[utoipa::path(
+    delete,
+    path = "/bundles",
+    tag = "bundles",
+    summary = "Deletes bundles, all or none.",
+    params(DeleteBundlesQuery),
+    request_body(content = openapi::LinkagesRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "What was, or would be, deleted", body = openapi::DeletedDocument, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn delete(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,

@@ -9,11 +9,13 @@ use serde_json::Value;
 
 use crate::auth::{Protected, Viewer};
 use crate::error::{ApiError, ApiResult};
+use crate::openapi::{BundleIncludeQuery, BundlesQuery, Failures, UuidPath};
 use crate::params::Query;
 use crate::path::PathUuid;
 use crate::present::{self, BundleExtras};
 use crate::routes::included_users;
 use crate::state::AppState;
+use api::openapi;
 use api::{Document, Resource};
 
 const INCLUDES: [&str; 4] = ["owner", "group_permissions", "children", "host_worksheets"];
@@ -56,6 +58,17 @@ impl Wanted {
 }
 
 /// `GET /bundles/{uuid}`
+#[utoipa::path(
+    get,
+    path = "/bundles/{uuid}",
+    tag = "bundles",
+    summary = "One bundle.",
+    params(UuidPath, BundleIncludeQuery),
+    responses(
+        (status = 200, description = "The bundle; a placeholder where the caller may not read it", body = openapi::OneDocument<api::bundles::BundleAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn one(
     State(state): State<AppState>,
     Protected(viewer): Protected,
@@ -78,6 +91,17 @@ pub async fn one(
 }
 
 /// `GET /bundles`: by search, by specs, or by what a run would do again.
+#[utoipa::path(
+    get,
+    path = "/bundles",
+    tag = "bundles",
+    summary = "Bundles, by search, by specs, or by what a run would do again.",
+    params(BundlesQuery, BundleIncludeQuery),
+    responses(
+        (status = 200, description = "The bundles, or an aggregate", body = openapi::FoundDocument<api::bundles::BundleAttributes>, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn list(State(state): State<AppState>, Protected(viewer): Protected, query: Query) -> ApiResult {
     let wanted = Wanted::from_query(&query)?;
     let mut uuids = if query.has("keywords") {

@@ -9,10 +9,23 @@ use super::fetch::{Wanted, present_all};
 use crate::auth::LoginProtected;
 use crate::error::ApiResult;
 use crate::input::{JsonBody, ResourceInput};
+use crate::openapi::WriteFailures;
 use crate::state::AppState;
 use api::Document;
+use api::openapi;
 
 /// Changes bundles, all or none; each update goes to the bundle with its id.
+#[utoipa::path(
+    patch,
+    path = "/bundles",
+    tag = "bundles",
+    summary = "Changes bundles, all or none.",
+    request_body(content = openapi::ResourcesRequest<openapi::BundleChange>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The bundles", body = openapi::ManyDocument<api::bundles::BundleAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn update(
     State(state): State<AppState>,
     LoginProtected(viewer, me): LoginProtected,

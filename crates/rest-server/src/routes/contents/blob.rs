@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 use super::headers::{BlobHeaders, ByteRange, accepts_gzip, byte_range};
 use crate::auth::Protected;
 use crate::error::{ApiError, ApiResult};
+use crate::openapi::{BlobQuery, Failures, PartAnswers, TreePath};
 use crate::params::Query;
 use crate::path::{PathUuid, RestPath};
 use crate::reading::{self, Target};
@@ -24,6 +25,18 @@ enum Part {
 }
 
 /// Answers with the bytes of a target.
+#[utoipa::path(
+    get,
+    path = "/bundles/{uuid}/contents/blob/{path}",
+    tag = "contents",
+    summary = "The bytes of a file, a part of it, or a directory as an archive.",
+    params(TreePath, BlobQuery),
+    responses(
+        (status = 200, description = "The bytes, in the type of the file", content_type = "*/*"),
+        PartAnswers,
+        Failures,
+    )
+)]
 pub async fn read(
     State(state): State<AppState>,
     Protected(viewer): Protected,

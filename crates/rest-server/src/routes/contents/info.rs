@@ -5,12 +5,25 @@ use serde_json::{Map, json};
 
 use crate::auth::Protected;
 use crate::error::{ApiError, ApiResult};
+use crate::openapi::{DepthQuery, Failures, TreePath};
 use crate::params::Query;
 use crate::path::{PathUuid, RestPath};
 use crate::state::AppState;
 use crate::{reading, respond};
+use api::openapi;
 
 /// The info tree of a path.
+#[utoipa::path(
+    get,
+    path = "/bundles/{uuid}/contents/info/{path}",
+    tag = "contents",
+    summary = "What a path is.",
+    params(TreePath, DepthQuery),
+    responses(
+        (status = 200, description = "The info tree", body = openapi::ContentsAnswer, content_type = "application/json"),
+        Failures,
+    )
+)]
 pub async fn read(
     State(state): State<AppState>,
     Protected(viewer): Protected,

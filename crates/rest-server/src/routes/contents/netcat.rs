@@ -8,10 +8,24 @@ use http::{HeaderValue, header};
 use crate::auth::Protected;
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
+use crate::openapi::{PortPath, WriteFailures};
 use crate::state::AppState;
 use crate::{reading, relay};
+use api::openapi;
 
 /// `PUT /bundles/{uuid}/netcat/{port}/`: sends a text, answers with what comes back until the other side closes.
+#[utoipa::path(
+    put,
+    path = "/bundles/{uuid}/netcat/{port}/",
+    tag = "contents",
+    summary = "Sends a text to a port of a run and answers with what comes back.",
+    params(PortPath),
+    request_body(content = openapi::NetcatRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "What came back", content_type = "application/octet-stream"),
+        WriteFailures,
+    )
+)]
 pub async fn cat(
     State(state): State<AppState>,
     Protected(viewer): Protected,

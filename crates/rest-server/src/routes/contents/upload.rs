@@ -17,12 +17,14 @@ use crate::auth::{LoginProtected, bearer_token};
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
 use crate::listener::Aborted;
+use crate::openapi::{UploadQuery, UuidPath, WriteFailures};
 use crate::params::Query;
 use crate::path::PathUuid;
 use crate::respond;
 use crate::routes::bundles::fetch::{Wanted, present_all};
 use crate::routes::need_all_on_bundles;
 use crate::state::AppState;
+use api::openapi;
 
 /// An upload that sends nothing for this long is given up.
 const IDLE: Duration = Duration::from_secs(1200);
@@ -39,6 +41,18 @@ struct Parameters {
 }
 
 /// Stores the request body. Answers exactly 200 when the contents are durable and accounted for.
+#[utoipa::path(
+    put,
+    path = "/bundles/{uuid}/contents/blob/",
+    tag = "contents",
+    summary = "Uploads contents.",
+    params(UuidPath, UploadQuery),
+    request_body(content = String, content_type = "application/octet-stream", description = "A file or an archive"),
+    responses(
+        (status = 200, description = "The contents are stored"),
+        WriteFailures,
+    )
+)]
 pub async fn put(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
@@ -349,6 +363,18 @@ async fn drain(body: &mut (impl Stream<Item = Result<Bytes, String>> + Unpin)) {
 
 /// `PATCH /bundles/{uuid}/contents/filesize/`: corrects the index of an archive in an object store. Contents on disk
 /// know their size, so nothing changes there.
+#[utoipa::path(
+    patch,
+    path = "/bundles/{uuid}/contents/filesize/",
+    tag = "contents",
+    summary = "Corrects the size of an archive in an object store.",
+    params(UuidPath),
+    request_body(content = openapi::ResourcesRequest<openapi::AnyAttributes>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The bundle", body = openapi::ManyDocument<api::bundles::BundleAttributes>, content_type = "application/json"),
+        WriteFailures,
+    )
+)]
 pub async fn filesize(
     State(state): State<AppState>,
     LoginProtected(viewer, me): LoginProtected,
