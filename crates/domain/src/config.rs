@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::address::{AddressPolicy, AddressRule};
 use crate::error::{Error, Result};
 use crate::id::{ROOT_USER_ID, SYSTEM_USER_ID, UserId};
 use crate::lenient::or_default;
@@ -46,6 +47,8 @@ pub struct ServerConfig {
     pub allow_signup: bool,
     /// Limits and images of runs.
     pub workers: WorkerLimits,
+    /// Which addresses the server may fetch URLs from (`storage.fetch`).
+    pub fetch: AddressPolicy,
 }
 
 /// Quotas of new accounts. Seconds and bytes.
@@ -122,6 +125,7 @@ impl Default for ServerConfig {
             instance_name: None,
             allow_signup: false,
             workers: WorkerLimits::default(),
+            fetch: AddressPolicy::default(),
         }
     }
 }
@@ -167,6 +171,7 @@ impl ServerConfig {
             instance_name: server.instance_name,
             allow_signup: server.allow_signup.unwrap_or(false),
             workers: file.workers.resolve()?,
+            fetch: file.storage.fetch.resolve()?,
         })
     }
 }
@@ -224,6 +229,22 @@ struct File {
     ws_server: WsServer,
     #[serde(deserialize_with = "or_default")]
     workers: Workers,
+    #[serde(deserialize_with = "or_default")]
+    storage: Storage,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Storage {
+    #[serde(deserialize_with = "or_default")]
+    fetch: Fetch,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Fetch {
+    allow_private: Option<bool>,
+    allow: Option<Vec<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -311,6 +332,20 @@ impl UserInfo {
     }
 }
 
+impl Fetch {
+    fn resolve(self) -> Result<AddressPolicy> {
+        let rules = self.allow.unwrap_or_default();
+        let allow = rules
+            .iter()
+            .map(|text| text.parse::<AddressRule>())
+            .collect::<Result<_>>();
+        Ok(AddressPolicy {
+            allow_private: self.allow_private.unwrap_or(false),
+            allow: allow.map_err(|error| error.context("config.json: storage/fetch/allow"))?,
+        })
+    }
+}
+
 impl Workers {
     fn resolve(self) -> Result<WorkerLimits> {
         let defaults = WorkerLimits::default();
@@ -360,6 +395,10 @@ mod tests {
             (json!({"server": {"class": "Oracle"}}), "server/class 'Oracle'"),
             (json!({"server": {"rest_port": "x"}}), "config.json: "),
             (json!({"workers": {"max_request_time": "1x"}}), "Invalid duration: 1x"),
+            (
+                json!({"storage": {"fetch": {"allow": ["10.0.0.0/99"]}}}),
+                "storage/fetch/allow: '10.0.0.0/99'",
+            ),
         ] {
             let message = ServerConfig::from_value(&value).unwrap_err().message;
             assert!(message.contains(part), "{message}");

@@ -4,6 +4,7 @@
 //! those comes in through parameters, so every rule can be tested as a table of cases.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod bundle;
 pub mod config;
 pub mod duration;

@@ -7,6 +7,7 @@
 pub mod accounts;
 mod auth;
 mod error;
+mod fetch;
 mod input;
 pub mod listener;
 mod openapi;
@@ -16,6 +17,7 @@ mod pipeline;
 mod present;
 mod reading;
 mod relay;
+mod repeats;
 mod replies;
 mod respond;
 pub mod routes;

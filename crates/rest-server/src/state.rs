@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::Document;
 use axum::response::Response;
@@ -17,6 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::cookie::SessionSigner;
 
+use crate::fetch::Fetcher;
+use crate::repeats::Repeats;
 use crate::replies::Replies;
 use crate::respond;
 
@@ -29,6 +31,8 @@ pub struct Settings {
     pub protected_mode: bool,
     /// Store of uploads that name none (`CODALAB_DEFAULT_BUNDLE_STORE_NAME`).
     pub default_store: Option<String>,
+    /// Longest silence of a server that contents are fetched from (`CODALAB_URLOPEN_TIMEOUT_SECONDS`).
+    pub fetch_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -37,12 +41,13 @@ impl Default for Settings {
             version: api::VERSION.to_owned(),
             protected_mode: false,
             default_store: None,
+            fetch_timeout: Duration::from_secs(300),
         }
     }
 }
 
 impl Settings {
-    /// Reads `CODALAB_PROTECTED_MODE` and `CODALAB_DEFAULT_BUNDLE_STORE_NAME`.
+    /// Reads `CODALAB_PROTECTED_MODE`, `CODALAB_DEFAULT_BUNDLE_STORE_NAME` and `CODALAB_URLOPEN_TIMEOUT_SECONDS`.
     pub fn from_env() -> domain::Result<Self> {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let protected_mode = match text("CODALAB_PROTECTED_MODE")
@@ -56,8 +61,21 @@ impl Settings {
                 return Err(domain::Error::usage(message));
             }
         };
+        let fetch_timeout = match text("CODALAB_URLOPEN_TIMEOUT_SECONDS") {
+            None => Self::default().fetch_timeout,
+            Some(value) => match value.parse::<u64>() {
+                Ok(seconds @ 1..=86_400) => Duration::from_secs(seconds),
+                _ => {
+                    let message = format!(
+                        "CODALAB_URLOPEN_TIMEOUT_SECONDS is '{value}'; it must be a number of seconds, 1 to 86400"
+                    );
+                    return Err(domain::Error::usage(message));
+                }
+            },
+        };
         Ok(Self {
             protected_mode,
+            fetch_timeout,
             default_store: text("CODALAB_DEFAULT_BUNDLE_STORE_NAME"),
             ..Self::default()
         })
@@ -84,6 +102,10 @@ pub struct Shared {
     pub shutdown: CancellationToken,
     pub(crate) sessions: SessionSigner,
     pub(crate) replies: Replies,
+    /// Answers for requests that arrive twice.
+    pub(crate) repeats: Repeats,
+    /// Fetches what users name by URL.
+    pub(crate) fetcher: Fetcher,
     /// Work that outlives its request; the server waits for it when it shuts down.
     pub(crate) tasks: TaskTracker,
     /// Held while an upload becomes visible.
@@ -110,6 +132,7 @@ impl AppState {
         shutdown: CancellationToken,
     ) -> Self {
         let sessions = SessionSigner::new(&config.secret_key);
+        let fetcher = Fetcher::new(config.fetch.clone(), settings.fetch_timeout);
         Self(Arc::new(Shared {
             model,
             storage,
@@ -119,6 +142,8 @@ impl AppState {
             shutdown,
             sessions,
             replies: Replies::default(),
+            repeats: Repeats::default(),
+            fetcher,
             tasks: TaskTracker::new(),
             publishing: tokio::sync::Mutex::new(()),
             worker_tokens: Mutex::default(),

@@ -4,6 +4,7 @@
 //! it is durable; whatever lies below `staging` or `trash` belongs to a running transfer or is removed by the sweep.
 #![forbid(unsafe_code)]
 
+mod draft;
 mod layout;
 mod make;
 mod options;
@@ -19,12 +20,13 @@ use domain::{Error, Result, Uuid};
 
 use layout::{Layout, Partition, Session};
 
+pub use draft::Draft;
 pub use layout::PartitionStatus;
 pub use make::MakePart;
 pub use options::StorageOptions;
 pub use read::Contents;
 pub use receive::ReceiveOptions;
-pub use staged::{Published, Staged};
+pub use staged::{Published, Staged, over_quota};
 
 /// The disk store of one home directory. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -133,8 +133,8 @@ impl Staged {
     }
 }
 
-/// The text of the quota: what the bundle needs and what is left.
-pub(crate) fn over_quota(uuid: &Uuid, needs: &str, left: u64) -> Error {
+/// The refusal (400) for the quota: what the bundle needs and what is left, in bytes.
+pub fn over_quota(uuid: &Uuid, needs: &str, left: u64) -> Error {
     Error::usage(format!(
         "user disk quota exceeded: bundle {uuid} needs {needs}, the quota left is {left} bytes"
     ))

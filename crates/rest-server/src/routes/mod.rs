@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use domain::{Permission, UserId, Uuid};
 use model::{ObjectKind, User};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -29,6 +29,7 @@ use utoipa::OpenApi;
 
 use crate::error::ApiResult;
 use crate::present::{self, UserView};
+use crate::repeats;
 use crate::state::AppState;
 use crate::{openapi, pipeline};
 use api::Resource;
@@ -40,6 +41,7 @@ pub use table::{Method, Route};
 pub fn router(state: AppState) -> Router {
     let rest = json_routes()
         .into_router()
+        .layer(from_fn_with_state(state.clone(), repeats::guard_creates))
         .layer(from_fn(pipeline::parse_json))
         .merge(raw_routes().into_router());
     Router::new()
@@ -117,9 +119,9 @@ pub(crate) fn described(description: &mut utoipa::openapi::OpenApi) {
         bundles::fetch::one,
         bundles::update::update,
         contents::blob::read,
+        contents::filesize::set,
         contents::info::read,
         contents::netcat::cat,
-        contents::upload::filesize,
         contents::upload::put,
         groups::add_admins,
         groups::add_members,
@@ -221,7 +223,7 @@ fn bundle_routes() -> Routes {
         .get("/bundles/{uuid}/contents/info", contents::info::read)
         .get("/bundles/{uuid}/contents/info/", contents::info::read)
         .get("/bundles/{uuid}/contents/info/{*path}", contents::info::read)
-        .patch("/bundles/{uuid}/contents/filesize/", contents::upload::filesize)
+        .patch("/bundles/{uuid}/contents/filesize/", contents::filesize::set)
         .put("/bundles/{uuid}/netcat/{port}/", contents::netcat::cat)
         .post("/bundle-actions", actions::act)
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use rest_server::{Settings, listener};
 
-use crate::support::{Client, TestServer};
+use crate::support::{TestServer, state_of};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -47,13 +47,6 @@ fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     }
     out.resize(out.len() + 1024, 0);
     out
-}
-
-async fn state_of(client: &Client, uuid: &str) -> (String, String) {
-    let bundle = client.fetch(&format!("/bundles/{uuid}")).await;
-    let attributes = &bundle["data"]["attributes"];
-    let message = attributes["metadata"]["failure_message"].as_str().unwrap_or_default();
-    (attributes["state"].as_str().unwrap().to_owned(), message.to_owned())
 }
 
 #[tokio::test]

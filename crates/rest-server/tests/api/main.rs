@@ -4,6 +4,7 @@
 mod accounts;
 mod bundles;
 mod contents;
+mod fetching;
 mod support;
 mod transport;
 mod workers;

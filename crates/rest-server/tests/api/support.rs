@@ -27,6 +27,13 @@ pub struct TestServer {
     pub serving: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
+pub fn test_config() -> ServerConfig {
+    ServerConfig {
+        secret_key: "a secret of this test".to_owned(),
+        ..ServerConfig::default()
+    }
+}
+
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.shutdown.cancel();
@@ -43,7 +50,22 @@ impl TestServer {
         Self::start_listening(settings, listener::ListenerOptions::default()).await
     }
 
+    /// A server that may fetch URLs from these hosts and networks, although they are private.
+    pub async fn start_fetching(allow: &[&str]) -> Self {
+        let mut config = test_config();
+        config.fetch.allow = allow.iter().map(|rule| rule.parse().unwrap()).collect();
+        Self::start_configured(Settings::default(), listener::ListenerOptions::default(), config).await
+    }
+
     pub async fn start_listening(settings: Settings, options: listener::ListenerOptions) -> Self {
+        Self::start_configured(settings, options, test_config()).await
+    }
+
+    pub async fn start_configured(
+        settings: Settings,
+        options: listener::ListenerOptions,
+        config: ServerConfig,
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().unwrap();
         let url = format!("sqlite:///{}", home.path().join("bundle.db").display());
@@ -82,10 +104,6 @@ impl TestServer {
         let storage = Storage::open(home.path(), storage_options).unwrap();
         let hub: Arc<dyn Hub> = Arc::new(LocalHub::new());
         let shutdown = CancellationToken::new();
-        let config = ServerConfig {
-            secret_key: "a secret of this test".to_owned(),
-            ..ServerConfig::default()
-        };
         let state = AppState::new(model, storage, hub, config, settings, shutdown.clone());
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
@@ -310,4 +328,12 @@ pub fn text(value: &Value) -> String {
         .as_str()
         .unwrap_or_else(|| panic!("not a text: {value}"))
         .to_owned()
+}
+
+/// State and failure message of a bundle.
+pub async fn state_of(client: &Client, uuid: &str) -> (String, String) {
+    let bundle = client.fetch(&format!("/bundles/{uuid}")).await;
+    let attributes = &bundle["data"]["attributes"];
+    let message = attributes["metadata"]["failure_message"].as_str().unwrap_or_default();
+    (attributes["state"].as_str().unwrap().to_owned(), message.to_owned())
 }

@@ -1,38 +1,44 @@
 //! `PUT /bundles/{uuid}/contents/blob/`: an upload becomes the contents of a bundle, or nothing at all.
 
-use std::time::Duration;
-
-use api::{Document, kind};
 use axum::body::Body;
-use axum::extract::{Extension, State};
-use axum::response::Response;
+use axum::extract::{Extension, RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::{Bundle, BundleState, BundleType, Error, ErrorKind, Uuid};
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, StatusCode};
 use model::{BundleContents, User};
-use storage::{Published, ReceiveOptions};
+use storage::{Published, ReceiveOptions, Staged};
 
+use super::fetched;
+use super::incoming::{drain, watched};
 use crate::auth::{LoginProtected, bearer_token};
 use crate::error::{ApiError, ApiResult};
-use crate::input::JsonBody;
+use crate::fetch::Source;
 use crate::listener::Aborted;
 use crate::openapi::{UploadQuery, UuidPath, WriteFailures};
 use crate::params::Query;
 use crate::path::PathUuid;
+use crate::repeats::{self, Keep};
 use crate::respond;
-use crate::routes::bundles::fetch::{Wanted, present_all};
 use crate::routes::need_all_on_bundles;
 use crate::state::AppState;
-use api::openapi;
 
-/// An upload that sends nothing for this long is given up.
-const IDLE: Duration = Duration::from_secs(1200);
+/// Where the contents come from.
+enum Origin {
+    /// The request body, a file of this name.
+    Body(String),
+    /// A file that this server fetches.
+    Url(Source),
+    /// A git repository that this server clones.
+    Git(Source),
+    /// No data is stored, only the state is set.
+    Nothing,
+}
 
 /// The query parameters of an upload, all checked before anything happens.
 struct Parameters {
-    /// None: no data is stored, only the state is set.
-    filename: Option<String>,
+    origin: Origin,
     unpack: bool,
     /// The state at the end; none leaves it alone.
     state_on_success: Option<BundleState>,
@@ -40,7 +46,8 @@ struct Parameters {
     store: Option<Uuid>,
 }
 
-/// Stores the request body. Answers exactly 200 when the contents are durable and accounted for.
+/// Stores the request body, or what the URL leads to. Answers exactly 200 when the contents are durable and accounted
+/// for.
 #[utoipa::path(
     put,
     path = "/bundles/{uuid}/contents/blob/",
@@ -57,6 +64,7 @@ pub async fn put(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
     PathUuid(uuid): PathUuid,
+    RawQuery(target): RawQuery,
     query: Query,
     headers: HeaderMap,
     aborted: Option<Extension<Aborted>>,
@@ -66,21 +74,32 @@ pub async fn put(
         .get(http::header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let mut body = watched(body, announced, aborted.map(|Extension(aborted)| aborted));
-    let (bundle, parameters) = match admitted(&state, &me, uuid, &query, &headers).await {
-        Ok(admitted) => admitted,
-        Err(error) => {
-            // Clients read the answer only after they have sent everything.
-            drain(&mut body).await;
-            return Err(error);
+    let is_fetch = query.non_empty("filename").is_none() && query.has("urls");
+    let target = target.unwrap_or_default();
+    let key = repeats::key(&headers, &[b"PUT", uuid.as_str().as_bytes(), target.as_bytes()]).filter(|_| is_fetch);
+    // The work goes on when the client hangs up, so that a bundle never stays between two states.
+    let work = {
+        let state = state.clone();
+        async move {
+            match admitted(&state, &me, uuid, &query, &headers).await {
+                Ok((bundle, parameters)) => upload(&state, &bundle, &parameters, body).await,
+                Err(error) => {
+                    // Clients read the answer only after they have sent everything.
+                    drain(&mut body).await;
+                    Err(error)
+                }
+            }
+            .into_response()
         }
     };
-    // The work goes on when the client hangs up, so that a bundle never stays between two states.
-    let task = state.tasks.spawn({
-        let state = state.clone();
-        async move { upload(&state, &bundle, &parameters, body).await }
-    });
-    task.await
-        .map_err(|error| ApiError::internal(format!("an upload broke off: {error}")))?
+    match key {
+        Some(key) => Ok(repeats::once(&state, key, Keep::Always, work).await),
+        None => state
+            .tasks
+            .spawn(work)
+            .await
+            .map_err(|error| ApiError::internal(format!("an upload broke off: {error}"))),
+    }
 }
 
 /// The bundle and the parameters of an upload that may begin.
@@ -99,11 +118,13 @@ async fn admitted(
         ));
     }
     check_sender(state, &bundle, headers).await?;
-    match parameters(state, me, query).await {
+    // A malformed request says nothing about the bundle, which stays as it is.
+    let flags = Flags::read(query)?;
+    match parameters(state, me, query, &flags).await {
         Ok(parameters) => Ok((bundle, parameters)),
         Err(error) => {
             // A bundle that was made for this upload would wait for ever; others stay as they are.
-            let made_for_it = query.flag("finalize_on_failure", false).unwrap_or(false) || query.has("urls");
+            let made_for_it = flags.finalize_on_failure || flags.fetches;
             if made_for_it
                 && state
                     .model
@@ -117,15 +138,44 @@ async fn admitted(
     }
 }
 
-async fn parameters(state: &AppState, me: &User, query: &Query) -> ApiResult<Parameters> {
-    let filename = query.non_empty("filename").map(str::to_owned);
-    let git = query.flag("git", false)?;
-    if filename.is_none() && query.has("urls") {
-        let text = if git { "a git repository" } else { "a URL" };
-        return Err(ApiError::usage(format!(
-            "Upload failed: this server does not fetch {text} itself; download it and upload the file."
-        )));
+/// The parameters that are numbers or lists, and cannot be right or wrong but only well or badly formed.
+struct Flags {
+    unpack: bool,
+    git: bool,
+    finalize_on_success: bool,
+    finalize_on_failure: bool,
+    fetches: bool,
+}
+
+impl Flags {
+    fn read(query: &Query) -> ApiResult<Self> {
+        let flags = Self {
+            unpack: query.flag("unpack", true)?,
+            git: query.flag("git", false)?,
+            finalize_on_success: query.flag("finalize_on_success", true)?,
+            finalize_on_failure: query.flag("finalize_on_failure", false)?,
+            fetches: query.non_empty("filename").is_none() && query.has("urls"),
+        };
+        if flags.fetches && query.all("urls").len() != 1 {
+            return Err(ApiError::usage("Upload failed: Exactly one url must be provided."));
+        }
+        Ok(flags)
     }
+}
+
+async fn parameters(state: &AppState, me: &User, query: &Query, flags: &Flags) -> ApiResult<Parameters> {
+    let origin = match (query.non_empty("filename"), query.get("urls")) {
+        (Some(name), _) => Origin::Body(name.to_owned()),
+        (None, Some(url)) => {
+            let source = Source::parse(url).map_err(|error| error.context("Upload failed"))?;
+            if flags.git {
+                Origin::Git(source)
+            } else {
+                Origin::Url(source)
+            }
+        }
+        (None, None) => Origin::Nothing,
+    };
     let end: Option<BundleState> = query.get("state_on_success").unwrap_or("ready").parse().ok();
     let Some(end) = end.filter(|state| state.is_final()) else {
         return Err(ApiError::usage("state_on_success must be one of failed|ready|killed"));
@@ -144,10 +194,10 @@ async fn parameters(state: &AppState, me: &User, query: &Query) -> ApiResult<Par
         }
     };
     Ok(Parameters {
-        filename,
-        unpack: query.flag("unpack", true)?,
-        state_on_success: query.flag("finalize_on_success", true)?.then_some(end),
-        finalize_on_failure: query.flag("finalize_on_failure", false)?,
+        origin,
+        unpack: flags.unpack,
+        state_on_success: flags.finalize_on_success.then_some(end),
+        finalize_on_failure: flags.finalize_on_failure,
         store,
     })
 }
@@ -177,20 +227,11 @@ async fn upload(
     mut body: impl Stream<Item = Result<Bytes, String>> + Unpin + Send,
 ) -> ApiResult {
     let uuid = bundle.uuid;
-    let stored = match &parameters.filename {
-        Some(filename) if !bundle.is_linked() => {
-            let options = ReceiveOptions {
-                filename: filename.clone(),
-                unpack: parameters.unpack,
-                max_bytes: room_left(state, bundle).await?,
-                run_results: parameters.state_on_success.is_none(),
-            };
-            receive(state, uuid, parameters, &mut body, options).await
-        }
-        _ => {
-            while body.next().await.is_some() {}
-            without_data(state, bundle, parameters).await
-        }
+    let stored = if matches!(parameters.origin, Origin::Nothing) || bundle.is_linked() {
+        while body.next().await.is_some() {}
+        without_data(state, bundle, parameters).await
+    } else {
+        store(state, bundle, parameters, &mut body).await
     };
     match stored {
         Ok(()) => {
@@ -206,14 +247,36 @@ async fn upload(
     }
 }
 
-async fn receive(
+/// Takes the contents in, and makes them those of the bundle.
+async fn store(
     state: &AppState,
-    uuid: Uuid,
+    bundle: &Bundle,
     parameters: &Parameters,
     body: &mut (impl Stream<Item = Result<Bytes, String>> + Unpin + Send),
-    options: ReceiveOptions,
 ) -> Result<(), Error> {
-    let staged = state.storage.receive(&uuid, body, options).await?;
+    let uuid = bundle.uuid;
+    let options = |filename: String, max_bytes: Option<u64>| ReceiveOptions {
+        filename,
+        unpack: parameters.unpack,
+        max_bytes,
+        run_results: parameters.state_on_success.is_none(),
+    };
+    let max_bytes = room_left(state, bundle).await?;
+    let staged = match &parameters.origin {
+        Origin::Body(name) => {
+            state
+                .storage
+                .receive(&uuid, body, options(name.clone(), max_bytes))
+                .await?
+        }
+        Origin::Url(source) => fetched::file(state, &uuid, source, options(source.file_name(), max_bytes)).await?,
+        Origin::Git(source) => fetched::repository(state, &uuid, source, max_bytes).await?,
+        Origin::Nothing => return Ok(()),
+    };
+    publish(state, uuid, parameters, staged).await
+}
+
+async fn publish(state: &AppState, uuid: Uuid, parameters: &Parameters, staged: Staged) -> Result<(), Error> {
     // One at a time: two uploads to the same bundle must not publish over each other's end.
     let _turn = state.publishing.lock().await;
     if state.model.bundle(uuid).await?.bundle.state.is_final() {
@@ -276,7 +339,7 @@ async fn without_data(state: &AppState, bundle: &Bundle, parameters: &Parameters
 }
 
 /// Bytes that the owner's quota leaves for this bundle; what it holds now will be replaced.
-async fn room_left(state: &AppState, bundle: &Bundle) -> ApiResult<Option<u64>> {
+async fn room_left(state: &AppState, bundle: &Bundle) -> Result<Option<u64>, Error> {
     let Some(owner) = &bundle.owner_id else { return Ok(None) };
     let Some(owner) = state.model.user(owner).await? else {
         return Ok(None);
@@ -306,84 +369,4 @@ async fn failed(state: &AppState, uuid: Uuid, finalize: bool, error: Error) -> A
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Err(ApiError::Status(status, text))
-}
-
-/// The body with its ways of being incomplete made into errors: silence, fewer bytes than announced, and an end that is
-/// only that of the connection.
-fn watched(
-    body: Body,
-    announced: Option<u64>,
-    aborted: Option<Aborted>,
-) -> impl Stream<Item = Result<Bytes, String>> + Unpin + Send {
-    let chunks = body.into_data_stream();
-    let cut_off = move |received: u64| {
-        announced.is_some_and(|announced| announced != received)
-            || aborted.as_ref().is_some_and(|Aborted(token)| token.is_cancelled())
-    };
-    let start = (chunks, 0u64, false, cut_off);
-    let stream = futures::stream::unfold(start, |(mut chunks, received, ended, cut_off)| async move {
-        if ended {
-            return None;
-        }
-        match tokio::time::timeout(IDLE, chunks.next()).await {
-            Err(_) => Some((
-                Err("the client stopped sending".to_owned()),
-                (chunks, received, true, cut_off),
-            )),
-            Ok(Some(Ok(bytes))) => {
-                let received = received + bytes.len() as u64;
-                Some((Ok(bytes), (chunks, received, false, cut_off)))
-            }
-            Ok(Some(Err(error))) => Some((
-                Err(format!("the request body was cut off: {error}")),
-                (chunks, received, true, cut_off),
-            )),
-            Ok(None) if cut_off(received) => Some((
-                Err("the request body was cut off".to_owned()),
-                (chunks, received, true, cut_off),
-            )),
-            Ok(None) => None,
-        }
-    });
-    // Fused, because a refused body is drained, to its end and maybe from there.
-    Box::pin(stream.fuse())
-}
-
-/// Reads what the client still sends, within reason.
-async fn drain(body: &mut (impl Stream<Item = Result<Bytes, String>> + Unpin)) {
-    const MOST: usize = 1 << 30;
-    let mut seen = 0;
-    while let Some(Ok(bytes)) = body.next().await {
-        seen += bytes.len();
-        if seen > MOST {
-            break;
-        }
-    }
-}
-
-/// `PATCH /bundles/{uuid}/contents/filesize/`: corrects the index of an archive in an object store. Contents on disk
-/// know their size, so nothing changes there.
-#[utoipa::path(
-    patch,
-    path = "/bundles/{uuid}/contents/filesize/",
-    tag = "contents",
-    summary = "Corrects the size of an archive in an object store.",
-    params(UuidPath),
-    request_body(content = openapi::ResourcesRequest<openapi::AnyAttributes>, content_type = "application/json"),
-    responses(
-        (status = 200, description = "The bundle", body = openapi::ManyDocument<api::bundles::BundleAttributes>, content_type = "application/json"),
-        WriteFailures,
-    )
-)]
-pub async fn filesize(
-    State(state): State<AppState>,
-    LoginProtected(viewer, me): LoginProtected,
-    PathUuid(uuid): PathUuid,
-    body: JsonBody,
-) -> ApiResult {
-    need_all_on_bundles(&state, Some(&me.user_id), &[uuid]).await?;
-    body.resources(kind::BUNDLES)?;
-    let records = state.model.bundles(&[uuid]).await?;
-    let (resources, _) = present_all(&state, &viewer, &records, &Wanted::default()).await?;
-    Ok(state.respond(Document::many(resources)))
 }
