@@ -17,6 +17,7 @@ pub mod name;
 pub mod password;
 pub mod permission;
 pub mod run;
+pub mod search;
 pub mod size;
 pub mod spec;
 pub mod state;
