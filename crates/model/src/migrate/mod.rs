@@ -26,7 +26,7 @@ const HISTORY: &str = "refinery_schema_history";
 const REVISION_1_7_3: &str = "db3ca94867b3";
 
 /// Name and text of every migration.
-const MYSQL: [(&str, &str); 2] = [
+const MYSQL: [(&str, &str); 3] = [
     (
         "V1__codalab_1_7_3.sql",
         include_str!("../../../../migrations/mysql/V1__codalab_1_7_3.sql"),
@@ -35,8 +35,12 @@ const MYSQL: [(&str, &str); 2] = [
         "V2__codalab_2.sql",
         include_str!("../../../../migrations/mysql/V2__codalab_2.sql"),
     ),
+    (
+        "V4__search.sql",
+        include_str!("../../../../migrations/mysql/V4__search.sql"),
+    ),
 ];
-const SQLITE: [(&str, &str); 2] = [
+const SQLITE: [(&str, &str); 3] = [
     (
         "V1__codalab_1_7_3.sql",
         include_str!("../../../../migrations/sqlite/V1__codalab_1_7_3.sql"),
@@ -44,6 +48,10 @@ const SQLITE: [(&str, &str); 2] = [
     (
         "V2__codalab_2.sql",
         include_str!("../../../../migrations/sqlite/V2__codalab_2.sql"),
+    ),
+    (
+        "V4__search.sql",
+        include_str!("../../../../migrations/sqlite/V4__search.sql"),
     ),
 ];
 
@@ -123,17 +131,30 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The statements of a script: comment lines dropped, split at semicolons that end a line.
+/// The statements of a script: comment lines dropped, split at semicolons that end a line. A line `BEGIN` begins a body
+/// of a trigger, whose semicolons do not count, up to the line `END;`.
 fn statements(script: &str) -> Vec<String> {
     let lines: Vec<&str> = script
         .lines()
         .filter(|line| !line.trim_start().starts_with("--"))
         .collect();
-    let text = lines.join("\n");
-    text.split(";\n")
-        .map(|statement| statement.trim().trim_end_matches(';').to_owned())
-        .filter(|statement| !statement.is_empty())
-        .collect()
+    let mut statements = Vec::new();
+    let mut statement = String::new();
+    let mut in_body = false;
+    for line in lines {
+        in_body = (in_body || line == "BEGIN") && line != "END;";
+        statement.push_str(line);
+        if !in_body && line.ends_with(';') {
+            statements.push(std::mem::take(&mut statement));
+        } else {
+            statement.push('\n');
+        }
+    }
+    statements.push(statement);
+    let texts = statements
+        .iter()
+        .map(|text| text.trim().trim_end_matches(';').to_owned());
+    texts.filter(|text| !text.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -142,7 +163,7 @@ mod tests {
 
     #[test]
     fn both_databases_have_the_same_numbers_and_names() {
-        let names = |files: [(&'static str, &str); 2]| files.map(|(name, _)| name);
+        let names = |files: [(&'static str, &str); 3]| files.map(|(name, _)| name);
         assert_eq!(names(MYSQL), names(SQLITE));
     }
 
@@ -152,12 +173,16 @@ mod tests {
             statements("-- a;\nCREATE x (\n  y\n);\n\nINSERT z;\n"),
             ["CREATE x (\n  y\n)", "INSERT z"]
         );
+        assert_eq!(
+            statements("CREATE TRIGGER t\nBEGIN\n  a;\n  b;\nEND;\nx;\n"),
+            ["CREATE TRIGGER t\nBEGIN\n  a;\n  b;\nEND", "x"]
+        );
         assert_eq!(statements(MYSQL[0].1).len(), 25);
     }
 
     #[test]
     fn both_databases_get_the_same_tables_and_columns() {
-        let columns = |files: [(&'static str, &str); 2]| {
+        let columns = |files: [(&'static str, &str); 3]| {
             let mut tables = std::collections::BTreeMap::new();
             for (_, sql) in files {
                 tables.extend(adopt::expected_tables(sql));

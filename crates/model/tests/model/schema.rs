@@ -6,6 +6,12 @@ use testkit::{Engine, TestDatabase};
 use crate::fixture::{options, refused};
 use crate::sql::Sql;
 
+/// How many migrations there are.
+pub fn migrations() -> i64 {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/mysql"));
+    i64::try_from(files.unwrap().count()).unwrap()
+}
+
 async fn fresh(engine: Engine) -> TestDatabase {
     tokio::task::spawn_blocking(move || engine.fresh()).await.unwrap()
 }
@@ -22,7 +28,10 @@ async fn servers_that_start_together_migrate_once(engine: Engine) {
     }
     futures::future::join_all(models.iter().map(Model::close)).await;
     let mut sql = Sql::connect(database.url()).await;
-    assert_eq!(sql.number("SELECT COUNT(*) FROM refinery_schema_history").await, 2);
+    assert_eq!(
+        sql.number("SELECT COUNT(*) FROM refinery_schema_history").await,
+        migrations()
+    );
     assert_eq!(sql.number("SELECT COUNT(*) FROM `group`").await, 1);
     assert_eq!(sql.number("SELECT COUNT(*) FROM oauth2_client").await, 2);
     assert_eq!(
@@ -54,7 +63,7 @@ async fn an_interrupted_first_start_is_finished(engine: Engine) {
     model.close().await;
     let mut sql = Sql::connect(database.url()).await;
     // As if the process had ended in the middle of the second migration.
-    sql.run("DELETE FROM refinery_schema_history WHERE version = 2").await;
+    sql.run("DELETE FROM refinery_schema_history WHERE version >= 2").await;
     match engine {
         Engine::Mariadb => sql.run("DROP TABLE store_trash").await,
         // SQLite rolls an interrupted migration back, so nothing of it can be there.
