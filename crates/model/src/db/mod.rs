@@ -62,6 +62,8 @@ impl Db {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(Duration::from_secs(15))
             .statement_cache_capacity(200)
+            // Rows cross a thread; with a small buffer the two threads wake each other for every few of them.
+            .row_buffer_size(2048)
             .optimize_on_close(true, 400);
         let in_memory = url.contains(":memory:") || url.contains("mode=memory");
         let writer = SqlitePoolOptions::new()
