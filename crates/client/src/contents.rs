@@ -1,6 +1,7 @@
 //! Bundle contents: what is there, streaming download, streaming upload.
 
 use std::io::Write;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
@@ -19,6 +20,9 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
 /// Compressed input is expanded in pieces of this size, so that one piece cannot become more than a few MiB.
 const GZIP_PIECE: usize = 4096;
+
+/// A server that fetches a URL answers when it has the contents; longer than any server fetches.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(7 * 3600);
 
 /// What to read of a file, and how.
 #[derive(Debug, Clone, Default)]
@@ -143,9 +147,13 @@ impl Client {
 
     /// `PUT …/contents/blob/` with the given parameters.
     pub async fn put_contents(&self, uuid: &str, query: Query, body: Body) -> Result<()> {
-        let request = Request::new(Method::PUT, format!("bundles/{uuid}/contents/blob/"))
+        let fetches = query.pairs().iter().any(|(name, _)| name == "urls");
+        let mut request = Request::new(Method::PUT, format!("bundles/{uuid}/contents/blob/"))
             .query(query)
             .body(body);
+        if fetches {
+            request = request.timeout(FETCH_TIMEOUT);
+        }
         self.send(request).await.map(drop)
     }
 }

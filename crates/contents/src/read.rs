@@ -35,6 +35,12 @@ pub fn open_file(root: &Path, path: &SubPath) -> Result<FileBlob> {
     Ok(FileBlob {
         file,
         size: stat.st_size as u64,
+        version: format!(
+            "{:x}-{:x}-{:x}",
+            stat.st_size,
+            i128::from(stat.st_mtime) * 1_000_000_000 + stat.st_mtime_nsec as i128,
+            stat.st_ino
+        ),
     })
 }
 
@@ -43,12 +49,19 @@ pub fn open_file(root: &Path, path: &SubPath) -> Result<FileBlob> {
 pub struct FileBlob {
     file: File,
     size: u64,
+    version: String,
 }
 
 impl FileBlob {
     /// Bytes at the time of opening.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Size, time of modification and inode in one word: another word for another file, and for a file that was written
+    /// to meanwhile.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     pub fn into_file(self) -> File {

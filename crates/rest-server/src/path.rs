@@ -17,6 +17,27 @@ pub struct PathUuid(pub Uuid);
 #[derive(Clone, Debug)]
 pub struct RestPath(pub String);
 
+/// The `{port}` of a route: 1 to 65535. Anything that is no number is a path that does not exist.
+#[derive(Clone, Copy, Debug)]
+pub struct PathPort(pub u16);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathPort {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = params(parts, state).await?.remove("port").unwrap_or_default();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(not_found(parts));
+        }
+        match text.parse() {
+            Ok(port @ 1..) => Ok(Self(port)),
+            _ => Err(ApiError::usage(format!(
+                "Port {text} does not exist; ports are 1 to 65535."
+            ))),
+        }
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for PathUuid {
     type Rejection = ApiError;
 

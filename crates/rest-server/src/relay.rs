@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use domain::run::{ReadArgs, Reply as JsonReply, WorkerMessage};
 use domain::target_info::TargetInfo;
-use domain::{Bundle, Uuid};
+use domain::{Bundle, ErrorKind, Uuid};
 use futures::StreamExt;
+use http::StatusCode;
 use model::WorkerKey;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -38,6 +41,34 @@ impl Refusal {
                 bundle.uuid, bundle.state
             )),
         }
+    }
+}
+
+impl Refusal {
+    /// The error for a client that talks to a program in the run. What broke there is told with `status`; it is no
+    /// failure of this server.
+    pub fn told(self, bundle: &Bundle, status: StatusCode) -> ApiError {
+        match self {
+            Self::Failed(ApiError::Failure(error)) if error.kind == ErrorKind::Internal => {
+                ApiError::Status(status, error.message)
+            }
+            other => other.into_error(bundle),
+        }
+    }
+}
+
+/// What is sent to a port of a run.
+pub enum Outgoing {
+    /// Text, which every worker takes.
+    Text(String),
+    /// Other bytes, which workers of 1.7 do not take.
+    Bytes(Vec<u8>),
+}
+
+impl Outgoing {
+    /// Text if it is one.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Text)
     }
 }
 
@@ -80,13 +111,26 @@ pub async fn read(state: &AppState, bundle: &Bundle, path: &str, read_args: Read
     .await
 }
 
-/// Sends `message` to a TCP port of the run; the body is what comes back, unencoded.
-pub async fn netcat(state: &AppState, bundle: &Bundle, port: u16, message: String) -> Result<Body, Refusal> {
+/// Sends a message to a TCP port of the run; the body is what comes back, unencoded.
+pub async fn netcat(state: &AppState, bundle: &Bundle, port: u16, message: Outgoing) -> Result<Body, Refusal> {
+    let (message, message_base64) = match message {
+        Outgoing::Text(text) => (text, None),
+        Outgoing::Bytes(bytes) => {
+            let worker = state.model.worker_of_run(bundle.uuid).await?;
+            if !worker.is_some_and(|worker| state.takes_bytes(&worker)) {
+                return Err(Refusal::Failed(ApiError::usage(
+                    "The worker of this run takes only text (UTF-8). Send text, or run on a worker of version 2.",
+                )));
+            }
+            (String::new(), Some(STANDARD.encode(bytes)))
+        }
+    };
     data(state, bundle.uuid, |uuid, socket_id| WorkerMessage::Netcat {
         uuid,
         socket_id,
         port,
         message,
+        message_base64,
     })
     .await
 }

@@ -1,13 +1,15 @@
 //! What every handler can reach.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::Document;
 use axum::response::Response;
 use domain::config::ServerConfig;
+use domain::run::NETCAT_BYTES;
 use hub::Hub;
 use model::{Model, WorkerKey};
 use sha2::{Digest, Sha256};
@@ -33,6 +35,8 @@ pub struct Settings {
     pub default_store: Option<String>,
     /// Longest silence of a server that contents are fetched from (`CODALAB_URLOPEN_TIMEOUT_SECONDS`).
     pub fetch_timeout: Duration,
+    /// Directory of `/rest/static` (`CODALAB_STATIC_DIR`).
+    pub static_dir: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -42,12 +46,14 @@ impl Default for Settings {
             protected_mode: false,
             default_store: None,
             fetch_timeout: Duration::from_secs(300),
+            static_dir: None,
         }
     }
 }
 
 impl Settings {
-    /// Reads `CODALAB_PROTECTED_MODE`, `CODALAB_DEFAULT_BUNDLE_STORE_NAME` and `CODALAB_URLOPEN_TIMEOUT_SECONDS`.
+    /// Reads `CODALAB_PROTECTED_MODE`, `CODALAB_DEFAULT_BUNDLE_STORE_NAME`, `CODALAB_URLOPEN_TIMEOUT_SECONDS` and
+    /// `CODALAB_STATIC_DIR`.
     pub fn from_env() -> domain::Result<Self> {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let protected_mode = match text("CODALAB_PROTECTED_MODE")
@@ -76,6 +82,7 @@ impl Settings {
         Ok(Self {
             protected_mode,
             fetch_timeout,
+            static_dir: text("CODALAB_STATIC_DIR").map(PathBuf::from),
             default_store: text("CODALAB_DEFAULT_BUNDLE_STORE_NAME"),
             ..Self::default()
         })
@@ -111,6 +118,8 @@ pub struct Shared {
     /// Held while an upload becomes visible.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     worker_tokens: Mutex<HashMap<[u8; 32], WorkerKey>>,
+    /// Workers that take netcat messages of any bytes.
+    byte_workers: Mutex<HashSet<WorkerKey>>,
 }
 
 impl Deref for AppState {
@@ -147,6 +156,7 @@ impl AppState {
             tasks: TaskTracker::new(),
             publishing: tokio::sync::Mutex::new(()),
             worker_tokens: Mutex::default(),
+            byte_workers: Mutex::default(),
         }))
     }
 
@@ -171,6 +181,25 @@ impl AppState {
             tokens.clear();
         }
         tokens.insert(digest(token), worker.clone());
+    }
+
+    /// Remembers what a worker can do, from its check-in; every server sees one sooner or later.
+    pub(crate) fn note_capabilities(&self, worker: &WorkerKey, capabilities: &[String]) {
+        let takes_bytes = capabilities.iter().any(|name| name == NETCAT_BYTES);
+        let mut workers = self.byte_workers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !takes_bytes {
+            workers.remove(worker);
+        } else if !workers.contains(worker) {
+            workers.insert(worker.clone());
+        }
+    }
+
+    /// Whether a worker takes netcat messages that are not text.
+    pub(crate) fn takes_bytes(&self, worker: &WorkerKey) -> bool {
+        self.byte_workers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(worker)
     }
 
     /// The worker that checked in with this access token, if one did.

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use client::Body;
 use contents::{Excludes, PackOptions, SubPath, Summary};
@@ -14,14 +16,17 @@ use domain::{Error, Result};
 use futures::StreamExt;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::io::ReaderStream;
 
 use crate::run::{Run, links};
 use crate::worker::Shared;
 
-/// A port that does not answer is given up after this time.
-const NETCAT_PATIENCE: Duration = Duration::from_secs(60);
+/// A port that does not begin to answer is given up after this time, which is shorter than the server waits.
+const NETCAT_FIRST: Duration = Duration::from_secs(55);
+/// A port that sends nothing more is given up after this time.
+const NETCAT_SILENCE: Duration = Duration::from_secs(60);
 /// Most bytes of a netcat answer.
-const NETCAT_LIMIT: u64 = 256 << 20;
+const NETCAT_LIMIT: u64 = 64 << 20;
 
 enum Answer {
     Info(TargetInfo),
@@ -50,12 +55,15 @@ pub fn answer(shared: Arc<Shared>, run: Option<Arc<Run>>, message: WorkerMessage
             socket_id,
             port,
             message,
+            message_base64,
             ..
         } => {
             shared.clone().spawn(async move {
                 let _turn = shared.answering.acquire().await;
                 let found = match run {
-                    Some(run) => Ok(netcat(&shared, &run, port, &message).await.map_err(Error::internal)),
+                    Some(run) => Ok(netcat(&shared, &run, port, message, message_base64)
+                        .await
+                        .map_err(Error::internal)),
                     None => Err(Reply::no_longer_running()),
                 };
                 reply(&shared, socket_id, found).await;
@@ -167,23 +175,52 @@ fn stream(body: contents::ByteStream) -> Answer {
     Answer::Data(Body::Stream(body.boxed(), None))
 }
 
-async fn netcat(shared: &Shared, run: &Run, port: u16, message: &str) -> std::result::Result<Answer, String> {
+async fn netcat(
+    shared: &Shared,
+    run: &Run,
+    port: u16,
+    message: String,
+    message_base64: Option<String>,
+) -> std::result::Result<Answer, String> {
+    let message = match message_base64 {
+        Some(text) => STANDARD
+            .decode(text)
+            .map_err(|error| format!("message_base64: {error}"))?,
+        None => message.into_bytes(),
+    };
     let handle = run
         .read(|state| state.handle.clone())
         .ok_or("the run has not started yet")?;
     let address = shared.runtime.address(&handle).await?;
     let talk = async {
         let mut peer = tokio::net::TcpStream::connect((address, port)).await?;
-        peer.write_all(message.as_bytes()).await?;
-        let mut answer = Vec::new();
-        peer.take(NETCAT_LIMIT).read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
+        peer.write_all(&message).await?;
+        let mut chunks = ReaderStream::new(peer.take(NETCAT_LIMIT));
+        let first = chunks.next().await.transpose()?;
+        Ok::<_, std::io::Error>((first, chunks))
     };
-    let answer = tokio::time::timeout(NETCAT_PATIENCE, talk)
+    let (first, rest) = tokio::time::timeout(NETCAT_FIRST, talk)
         .await
-        .map_err(|_| format!("port {port} of the run did not finish its answer within 60 s"))?
+        .map_err(|_| {
+            format!(
+                "port {port} of the run did not answer within {} s",
+                NETCAT_FIRST.as_secs()
+            )
+        })?
         .map_err(|error| format!("port {port} of the run: {error}"))?;
-    Ok(Answer::Data(Body::Bytes(Bytes::from(answer))))
+    let Some(first) = first else {
+        return Ok(Answer::Data(Body::Bytes(Bytes::new())));
+    };
+    let rest = futures::stream::try_unfold(rest, |mut chunks| async move {
+        match tokio::time::timeout(NETCAT_SILENCE, chunks.next()).await {
+            Ok(Some(Ok(bytes))) => Ok(Some((bytes, chunks))),
+            Ok(Some(Err(error))) => Err(error),
+            Ok(None) => Ok(None),
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        }
+    });
+    let body = futures::stream::once(async { Ok(first) }).chain(rest);
+    Ok(Answer::Data(Body::Stream(body.boxed(), None)))
 }
 
 fn write(run: &Run, subpath: &str, text: &str) {

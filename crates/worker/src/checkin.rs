@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::run::{CHECK_IN_HOLD_SECONDS, CheckInRequest, WorkerMessage};
+use domain::run::{CHECK_IN_HOLD_SECONDS, CheckInRequest, NETCAT_BYTES, WorkerMessage};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -213,6 +213,7 @@ fn request(shared: &Shared, hold: u64) -> CheckInRequest {
         is_terminating: shared.is_terminating(),
         preemptible: config.preemptible,
         wait_seconds: Some(integer(hold)),
+        capabilities: vec![NETCAT_BYTES.to_owned()],
     }
 }
 

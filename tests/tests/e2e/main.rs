@@ -7,10 +7,12 @@
 
 mod bad_input;
 mod commands;
+mod fetching;
 mod first_run;
 mod interop;
 mod lifecycle;
 mod permissions;
+mod ports;
 mod python_commands;
 mod restarts;
 mod running;

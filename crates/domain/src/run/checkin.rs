@@ -10,6 +10,9 @@ use crate::state::BundleState;
 /// What `exit_after_num_runs` says when there is no limit.
 pub const UNLIMITED_RUNS: i64 = 999_999_999;
 
+/// Capability: netcat messages may carry any bytes (`message_base64`).
+pub const NETCAT_BYTES: &str = "netcat-bytes";
+
 /// A cached dependency: parent uuid and path inside the parent.
 pub type DependencyKey = (String, String);
 
@@ -65,6 +68,13 @@ pub struct CheckInRequest {
         skip_serializing_if = "Option::is_none"
     )]
     pub wait_seconds: Option<i64>,
+    /// What the worker can do beyond 1.7, e.g. [`NETCAT_BYTES`].
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub capabilities: Vec<String>,
 }
 
 impl CheckInRequest {

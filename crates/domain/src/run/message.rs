@@ -49,8 +49,12 @@ pub enum WorkerMessage {
         socket_id: i64,
         /// TCP port.
         port: u16,
-        /// Bytes to send, as text.
+        /// Text to send.
         message: String,
+        /// Other bytes to send, in base64, instead of the text; only to workers with
+        /// [`super::NETCAT_BYTES`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_base64: Option<String>,
     },
     /// Write a text to a file of the run; no reply.
     Write {

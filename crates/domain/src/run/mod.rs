@@ -7,7 +7,8 @@ mod resources;
 mod worker_info;
 
 pub use checkin::{
-    CheckInRequest, DependencyKey, ProfileStats, RunEntry, RunReport, StageProfile, StartBundle, UNLIMITED_RUNS,
+    CheckInRequest, DependencyKey, NETCAT_BYTES, ProfileStats, RunEntry, RunReport, StageProfile, StartBundle,
+    UNLIMITED_RUNS,
 };
 pub use message::{ReadArgs, Reply, RunBundle, RunDependency, RunMessage, WorkerMessage};
 pub use resources::{DEFAULT_MEMORY, RunResources, strip_tag};

@@ -23,7 +23,7 @@ pub use page::{asset, show};
 pub use params::*;
 
 /// Operations that answer like another one: method, path, the path that is described.
-const LIKE: [(Method, &str, &str); 3] = [
+const LIKE: [(Method, &str, &str); 8] = [
     (
         Method::Delete,
         "/groups/{spec}/relationships/admins",
@@ -38,6 +38,31 @@ const LIKE: [(Method, &str, &str); 3] = [
         Method::Get,
         "/bundles/{uuid}/contents/info/",
         "/bundles/{uuid}/contents/info/{path}",
+    ),
+    (
+        Method::Get,
+        "/bundles/{uuid}/netcurl/{port}/",
+        "/bundles/{uuid}/netcurl/{port}/{path}",
+    ),
+    (
+        Method::Post,
+        "/bundles/{uuid}/netcurl/{port}/",
+        "/bundles/{uuid}/netcurl/{port}/{path}",
+    ),
+    (
+        Method::Put,
+        "/bundles/{uuid}/netcurl/{port}/",
+        "/bundles/{uuid}/netcurl/{port}/{path}",
+    ),
+    (
+        Method::Patch,
+        "/bundles/{uuid}/netcurl/{port}/",
+        "/bundles/{uuid}/netcurl/{port}/{path}",
+    ),
+    (
+        Method::Delete,
+        "/bundles/{uuid}/netcurl/{port}/",
+        "/bundles/{uuid}/netcurl/{port}/{path}",
     ),
 ];
 

@@ -4,6 +4,7 @@ mod account;
 mod actions;
 mod bundles;
 mod contents;
+mod files;
 mod groups;
 mod health;
 mod interpret;
@@ -13,6 +14,7 @@ mod oauth2;
 mod permissions;
 mod stores;
 mod table;
+mod terminal;
 mod users;
 mod workers;
 mod worksheets;
@@ -85,6 +87,23 @@ fn raw_routes() -> Routes {
         .post("/worksheets/{uuid}/raw", items::replace_source)
         .put("/worksheets/{uuid}/raw", items::replace_source)
         .post("/workers/{worker_id}/reply_data/{socket_id}", workers::reply_data)
+        .merge(netcurl_routes())
+}
+
+fn netcurl_routes() -> Routes {
+    [
+        "/bundles/{uuid}/netcurl/{port}/",
+        "/bundles/{uuid}/netcurl/{port}/{*path}",
+    ]
+    .into_iter()
+    .fold(Routes::new(), |routes, path| {
+        routes
+            .get(path, contents::netcurl::curl)
+            .post(path, contents::netcurl::curl)
+            .put(path, contents::netcurl::curl)
+            .delete(path, contents::netcurl::curl)
+            .patch(path, contents::netcurl::curl)
+    })
 }
 
 fn json_routes() -> Routes {
@@ -97,6 +116,8 @@ fn json_routes() -> Routes {
         .merge(worksheet_routes())
         .merge(worker_routes())
         .merge(interpret_routes())
+        .post("/cli/command", terminal::command)
+        .get("/static/{*path}", files::read)
         .get("/health/live", health::live)
         .get("/health/ready", health::ready)
         .get("/openapi.json", openapi::json)
@@ -122,7 +143,9 @@ pub(crate) fn described(description: &mut utoipa::openapi::OpenApi) {
         contents::filesize::set,
         contents::info::read,
         contents::netcat::cat,
+        contents::netcurl::curl,
         contents::upload::put,
+        files::read,
         groups::add_admins,
         groups::add_members,
         groups::create,
@@ -154,6 +177,7 @@ pub(crate) fn described(description: &mut utoipa::openapi::OpenApi) {
         stores::delete,
         stores::fetch,
         stores::list,
+        terminal::command,
         users::delete,
         users::fetch,
         users::increment_disk_used,

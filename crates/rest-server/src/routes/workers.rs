@@ -56,6 +56,7 @@ pub async fn check_in(
     if let Some(token) = bearer_token(&headers) {
         state.bind_token(token, &worker);
     }
+    state.note_capabilities(&worker, &request.capabilities);
     state.model.worker_checkin(&worker, &request, state.now()).await?;
     let answers = apply_reports(&state, &worker, &request).await;
     state

@@ -15,7 +15,7 @@ use rest_server::{Settings, listener};
 
 use crate::support::{TestServer, state_of};
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -28,7 +28,7 @@ fn gunzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A tar of files, made by hand so that names can be hostile.
-fn tar(files: &[(&str, &str)]) -> Vec<u8> {
+pub fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, text) in files {
         let mut header = [0u8; 512];

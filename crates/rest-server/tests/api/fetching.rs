@@ -261,7 +261,7 @@ async fn a_failed_fetch_says_why_and_fails_the_bundle() {
         ),
         (
             String::from("urls=ftp://host/x"),
-            String::from("Can not fetch host/x: ftp is not supported."),
+            String::from("Can not fetch ftp://host/x: ftp is not supported."),
         ),
         (
             String::from("urls=file:///etc/passwd"),

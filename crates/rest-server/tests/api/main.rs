@@ -3,9 +3,12 @@
 
 mod accounts;
 mod bundles;
+mod conformance;
 mod contents;
 mod fetching;
+mod ports;
 mod support;
 mod transport;
+mod traps;
 mod workers;
 mod worksheets;

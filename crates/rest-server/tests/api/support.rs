@@ -292,6 +292,15 @@ impl Client {
         text(&created["data"][0]["id"])
     }
 
+    /// Takes a bundle away from the public.
+    pub async fn hide(&self, uuid: &str) {
+        let public = self.fetch("/groups/public").await["data"]["id"].clone();
+        let hide = json!({"data": [{"type": "bundle-permissions", "attributes": {"permission": 0}, "relationships": {
+            "group": {"data": {"type": "groups", "id": public}},
+            "bundle": {"data": {"type": "bundles", "id": uuid}}}}]});
+        self.change(Method::POST, "/bundle-permissions", hide).await;
+    }
+
     /// Uploads bytes as a file.
     pub async fn upload(&self, uuid: &str, filename: &str, bytes: impl Into<reqwest::Body>) -> (StatusCode, String) {
         let path = format!("/bundles/{uuid}/contents/blob/?filename={filename}&unpack=1&finalize_on_failure=1");

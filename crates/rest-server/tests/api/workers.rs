@@ -12,21 +12,21 @@ use crate::support::{Client, TestServer, text};
 
 const WORKER: &str = "node7(12)";
 
-fn check_in_body(runs: Value) -> Value {
+pub fn check_in_body(runs: Value) -> Value {
     json!({"tag": null, "group_name": null, "cpus": 4, "gpus": 0, "memory_bytes": 8_000_000_000_i64,
         "free_disk_bytes": 50_000_000_000_i64, "dependencies": [], "hostname": "node7", "shared_file_system": false,
         "tag_exclusive": false, "exit_after_num_runs": 999_999_999, "is_terminating": false, "preemptible": false,
         "runs": runs})
 }
 
-fn report(uuid: &str, state: &str) -> Value {
+pub fn report(uuid: &str, state: &str) -> Value {
     json!({"uuid": uuid, "run_status": "at work", "bundle_start_time": 1.5, "container_time_total": 2.0,
         "container_time_user": 1, "container_time_system": 0, "docker_image": null, "state": state, "remote": WORKER,
         "exitcode": if state == "finalizing" { json!(0) } else { Value::Null }, "failure_message": null,
         "cpu_usage": 0.5, "memory_usage": 0.1, "disk_utilization": 10})
 }
 
-async fn check_in(client: &Client, body: Value) -> Value {
+pub async fn check_in(client: &Client, body: Value) -> Value {
     client
         .change(Method::POST, "/workers/node7%2812%29/checkin", body)
         .await
@@ -40,7 +40,7 @@ fn key(server: &TestServer) -> WorkerKey {
 }
 
 /// A run of alice that is running on the worker of root.
-async fn running(server: &TestServer, worker: &Client, alice: &Client, dependencies: Value) -> String {
+pub async fn running(server: &TestServer, worker: &Client, alice: &Client, dependencies: Value) -> String {
     check_in(worker, {
         let mut body = check_in_body(json!([]));
         body["wait_seconds"] = json!(0);

@@ -2,24 +2,10 @@
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::types::content_type;
 use crate::error::{ApiError, ApiResult};
-
-/// `Content-Type` of a file by its name. Names that imply an encoding (`.gz`) are opaque; unknown ones are text.
-pub fn content_type(name: &str) -> String {
-    const ENCODED: [&str; 8] = ["gz", "tgz", "bz2", "tbz2", "xz", "txz", "br", "z"];
-    let extension = name
-        .rsplit_once('.')
-        .map(|(_, extension)| extension.to_ascii_lowercase())
-        .unwrap_or_default();
-    if ENCODED.contains(&extension.as_str()) {
-        return "application/octet-stream".to_owned();
-    }
-    mime_guess::from_path(name)
-        .first_raw()
-        .unwrap_or("text/plain")
-        .to_owned()
-}
 
 /// True when the client takes gzip: the list names it and not with `q=0`.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
@@ -46,24 +32,96 @@ pub struct ByteRange {
 
 /// Reads `Range: bytes=START-END`; both ends are required.
 pub fn byte_range(headers: &HeaderMap) -> ApiResult<Option<ByteRange>> {
-    let Some(value) = headers.get(header::RANGE) else {
+    let Some(range) = headers.get(header::RANGE) else {
         return Ok(None);
     };
-    let malformed = || ApiError::usage("Range must be 'bytes=START-END'.");
-    let text = value.to_str().map_err(|_| malformed())?;
-    let (start, end) = text
-        .strip_prefix("bytes=")
-        .and_then(|range| range.split_once('-'))
-        .ok_or_else(malformed)?;
-    let start: u64 = digits(start).ok_or_else(malformed)?;
-    let end: u64 = digits(end).ok_or_else(malformed)?;
-    if end < start {
-        return Err(malformed());
+    match ranges(range)?.as_slice() {
+        [RangeSpec::Between(start, end)] => Ok(Some(ByteRange {
+            start: *start,
+            length: (end - start).saturating_add(1),
+        })),
+        _ => Err(malformed()),
     }
-    Ok(Some(ByteRange {
-        start,
-        length: (end - start).saturating_add(1),
-    }))
+}
+
+/// A range as RFC 9110 has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeSpec {
+    /// First and last byte.
+    Between(u64, u64),
+    /// From a byte to the end.
+    From(u64),
+    /// The last bytes.
+    Last(u64),
+}
+
+impl RangeSpec {
+    /// The part of a file of `size` bytes; none when there is nothing of it.
+    pub fn within(self, size: u64) -> Option<ByteRange> {
+        let (start, end) = match self {
+            Self::Between(start, end) => (start, end.saturating_add(1).min(size)),
+            Self::From(start) => (start, size),
+            Self::Last(count) => (size.saturating_sub(count), size),
+        };
+        (start < end).then(|| ByteRange {
+            start,
+            length: end - start,
+        })
+    }
+}
+
+/// The range that a browser asks for. Several are answered with the whole file, which is allowed and simple.
+pub fn standard_range(headers: &HeaderMap) -> ApiResult<Option<RangeSpec>> {
+    let Some(range) = headers.get(header::RANGE) else {
+        return Ok(None);
+    };
+    match ranges(range)?.as_slice() {
+        [range] => Ok(Some(*range)),
+        _ => Ok(None),
+    }
+}
+
+fn malformed() -> ApiError {
+    ApiError::usage("Range must be 'bytes=START-END'.")
+}
+
+fn ranges(value: &HeaderValue) -> ApiResult<Vec<RangeSpec>> {
+    let text = value.to_str().map_err(|_| malformed())?;
+    let list = text.strip_prefix("bytes=").ok_or_else(malformed)?;
+    list.split(',')
+        .map(|range| {
+            let (start, end) = range.trim().split_once('-')?;
+            match (start.is_empty(), end.is_empty()) {
+                (false, false) => {
+                    let (start, end) = (digits(start)?, digits(end)?);
+                    (start <= end).then_some(RangeSpec::Between(start, end))
+                }
+                (false, true) => digits(start).map(RangeSpec::From),
+                (true, false) => digits(end).map(RangeSpec::Last),
+                (true, true) => None,
+            }
+        })
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(malformed)
+}
+
+/// True when the client has this version already (`If-None-Match`).
+pub fn has_version(headers: &HeaderMap, tag: &str) -> bool {
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|known| known.trim() == "*" || bare(known) == bare(tag))
+}
+
+/// False when the client wants a part only of another version than this one (`If-Range`).
+pub fn may_be_part(headers: &HeaderMap, tag: Option<&str>) -> bool {
+    match headers.get(header::IF_RANGE) {
+        None => true,
+        Some(value) => tag.is_some_and(|tag| value.as_bytes() == tag.as_bytes()),
+    }
 }
 
 fn digits(text: &str) -> Option<u64> {
@@ -91,16 +149,12 @@ impl BlobHeaders<'_> {
         let headers = response.headers_mut();
         let (content_type, disposition, target) = if self.is_directory {
             (
-                "application/gzip".to_owned(),
-                format!("attachment; filename=\"{}.tar.gz\"", quoted(self.name)),
+                "application/gzip",
+                disposition("attachment", &format!("{}.tar.gz", self.name)),
                 "directory",
             )
         } else {
-            (
-                content_type(self.name),
-                format!("inline; filename=\"{}\"", quoted(self.name)),
-                "file",
-            )
+            (content_type(self.name), disposition("inline", self.name), "file")
         };
         let encoding = if self.gzip && !self.is_directory {
             "gzip"
@@ -108,9 +162,9 @@ impl BlobHeaders<'_> {
             "identity"
         };
         let values: [(HeaderName, HeaderValue); 8] = [
-            (header::CONTENT_TYPE, header_value(&content_type)),
+            (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
             (header::CONTENT_ENCODING, HeaderValue::from_static(encoding)),
-            (header::CONTENT_DISPOSITION, header_value(&disposition)),
+            (header::CONTENT_DISPOSITION, disposition),
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
             (HeaderName::from_static("target-type"), HeaderValue::from_static(target)),
             (
@@ -124,36 +178,45 @@ impl BlobHeaders<'_> {
     }
 }
 
-fn header_value(text: &str) -> HeaderValue {
-    HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"))
+/// `Content-Disposition` with a file name: quoted, without control characters; where it is not ASCII, an approximation
+/// and the name itself (RFC 6266, RFC 8187).
+pub fn disposition(kind: &str, name: &str) -> HeaderValue {
+    let name: String = name.chars().filter(|c| !c.is_control()).collect();
+    let mut text = format!("{kind}; filename=\"");
+    for c in name.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_ascii() => text.push(c),
+            _ => text.push('_'),
+        }
+    }
+    text.push('"');
+    if !name.is_ascii() {
+        text.push_str("; filename*=UTF-8''");
+        text.extend(utf8_percent_encode(&name, NOT_ATTRIBUTE));
+    }
+    // Only printable ASCII is left; a name of nothing else needs no header of its own.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("inline"))
 }
 
-/// A file name that can stand between the quotes of a header.
-fn quoted(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() { '_' } else { c })
-        .collect::<String>()
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-}
+/// Everything that is no `attr-char` of RFC 8187.
+const NOT_ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn types_follow_the_name() {
-        for (name, expected) in [
-            ("codalab.png", "image/png"),
-            ("stdout", "text/plain"),
-            ("a.unknown-thing", "text/plain"),
-            ("a.tar.gz", "application/octet-stream"),
-            ("A.GZ", "application/octet-stream"),
-            ("page.html", "text/html"),
-        ] {
-            assert_eq!(content_type(name), expected, "{name}");
-        }
-    }
 
     #[test]
     fn gzip_is_accepted_only_when_it_is_wanted() {
@@ -207,19 +270,68 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_break_out_of_the_header() {
-        let mut response = Response::new(axum::body::Body::empty());
-        BlobHeaders {
-            name: "a\"b\r\nc",
-            is_directory: false,
-            gzip: true,
-            target_size: 3,
+    fn browsers_may_ask_for_open_and_last_ranges() {
+        let asked = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, HeaderValue::from_static(value));
+            standard_range(&headers)
+        };
+        let part = |start, length| Some(ByteRange { start, length });
+        for (value, size, expected) in [
+            ("bytes=0-", 10, part(0, 10)),
+            ("bytes=4-", 10, part(4, 6)),
+            ("bytes=4-5", 10, part(4, 2)),
+            ("bytes=4-500", 10, part(4, 6)),
+            ("bytes=-3", 10, part(7, 3)),
+            ("bytes=-30", 10, part(0, 10)),
+            ("bytes=10-", 10, None),
+            ("bytes=-0", 10, None),
+            ("bytes=0-0", 0, None),
+            ("bytes=0-18446744073709551615", 10, part(0, 10)),
+        ] {
+            assert_eq!(asked(value).unwrap().unwrap().within(size), expected, "{value}");
         }
-        .apply(&mut response);
-        assert_eq!(
-            response.headers()["content-disposition"],
-            "inline; filename=\"a\\\"b__c\""
-        );
-        assert_eq!(response.headers()["content-encoding"], "gzip");
+        assert_eq!(asked("bytes=0-1,3-4").unwrap(), None);
+        for value in ["bytes=-", "bytes=a-", "bytes=5-4", "bits=1-2", "bytes=", "bytes=1-2,x"] {
+            assert!(asked(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn versions_are_compared_as_lists() {
+        for (value, expected) in [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("\"b\", \"a\"", true),
+            ("*", true),
+            ("\"b\"", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(value));
+            assert_eq!(has_version(&headers, "\"a\""), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_break_out_of_the_header() {
+        for (name, expected) in [
+            ("f1", "inline; filename=\"f1\""),
+            ("a b;c", "inline; filename=\"a b;c\""),
+            (
+                "a\"b\r\nSet-Cookie: x\0\u{85}c\\",
+                "inline; filename=\"a\\\"bSet-Cookie: xc\\\\\"",
+            ),
+            (
+                "größe.txt",
+                "inline; filename=\"gr__e.txt\"; filename*=UTF-8''gr%C3%B6%C3%9Fe.txt",
+            ),
+            (
+                "日 \"x",
+                "inline; filename=\"_ \\\"x\"; filename*=UTF-8''%E6%97%A5%20%22x",
+            ),
+            ("", "inline; filename=\"\""),
+        ] {
+            assert_eq!(disposition("inline", name), expected, "{name}");
+        }
     }
 }

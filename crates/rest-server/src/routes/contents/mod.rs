@@ -7,4 +7,6 @@ pub mod headers;
 mod incoming;
 pub mod info;
 pub mod netcat;
+pub mod netcurl;
+pub mod types;
 pub mod upload;
