@@ -10,7 +10,8 @@ use domain::config::ServerConfig;
 use domain::error::Error;
 use hub::{Hub, LocalHub};
 use model::{Model, ModelOptions};
-use rest_server::listener::{ListenerOptions, serve_router};
+use rest_server::listener::{ListenerOptions, serve_counted};
+use rest_server::telemetry::{MetricsAddress, serve_metrics};
 use rest_server::{AppState, Settings as RestSettings};
 use serde::{Deserialize, Serialize};
 use storage::{Storage, StorageOptions};
@@ -334,17 +335,23 @@ impl Services {
             shutdown: stop_serving.clone(),
         };
         let router = rest_server::router(state.clone()).merge(ws_server::router_with(hub, websockets));
+        // Several instances may share a machine, so metrics are for those who ask.
+        if let Some(at) = MetricsAddress::from_env()?.filter(|at| at.is_required) {
+            let (state, stop) = (state.clone(), stop_serving.clone());
+            serving.spawn(async move {
+                serve_metrics(state, &at).await?;
+                stop.cancelled().await;
+                Ok(())
+            });
+        }
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)
                 .map_err(|error| Error::internal(format!("cannot use the listening socket: {error}")))?;
-            let serve = serve_router(
-                listener,
-                router.clone(),
-                stop_serving.clone(),
-                ListenerOptions::default(),
-            );
+            let (router, stop) = (router.clone(), stop_serving.clone());
+            let traffic = Arc::clone(&state.traffic);
             serving.spawn(async move {
-                serve
+                let options = ListenerOptions::from(&traffic.limits());
+                serve_counted(listener, router, stop, options, &traffic)
                     .await
                     .map_err(|error| Error::internal(format!("the HTTP server ended: {error}")))
             });

@@ -8,6 +8,7 @@ use crate::address::{AddressPolicy, AddressRule};
 use crate::error::{Error, Result};
 use crate::id::{ROOT_USER_ID, SYSTEM_USER_ID, UserId};
 use crate::lenient::or_default;
+use crate::limits::Limits;
 use crate::{duration, size};
 
 /// Default port of the REST server.
@@ -49,6 +50,11 @@ pub struct ServerConfig {
     pub workers: WorkerLimits,
     /// Which addresses the server may fetch URLs from (`storage.fetch`).
     pub fetch: AddressPolicy,
+    /// What clients may do at the same time, and for how long.
+    pub limits: Limits,
+    /// Origins whose scripts may read answers (CORS), such as `https://lab.example.org`; `*` is every origin. Never with
+    /// cookies.
+    pub cors_origins: Vec<String>,
 }
 
 /// Quotas of new accounts. Seconds and bytes.
@@ -126,6 +132,8 @@ impl Default for ServerConfig {
             allow_signup: false,
             workers: WorkerLimits::default(),
             fetch: AddressPolicy::default(),
+            limits: Limits::default(),
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -172,6 +180,14 @@ impl ServerConfig {
             allow_signup: server.allow_signup.unwrap_or(false),
             workers: file.workers.resolve()?,
             fetch: file.storage.fetch.resolve()?,
+            limits: {
+                let limits = server.limits.unwrap_or_default();
+                limits
+                    .check()
+                    .map_err(|problem| Error::usage(format!("config.json: {problem}")))?;
+                limits
+            },
+            cors_origins: server.cors_origins.unwrap_or_default(),
         })
     }
 }
@@ -264,6 +280,8 @@ struct Server {
     support_email: Option<String>,
     instance_name: Option<String>,
     allow_signup: Option<bool>,
+    limits: Option<Limits>,
+    cors_origins: Option<Vec<String>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -11,6 +11,7 @@ pub mod duration;
 pub mod error;
 pub mod id;
 pub mod lenient;
+pub mod limits;
 pub mod literal;
 pub mod metadata;
 pub mod name;

@@ -39,6 +39,7 @@ pub use bundles::{
     ParentInfo,
 };
 pub use contents::{BundleContents, SessionUpdate, TrashEntry, UploadSession};
+pub use db::PoolState;
 pub use groups::{Group, GroupDetails, GroupMember};
 pub use outbox::QueuedMessage;
 pub use password::{hash_password, verify_password};
@@ -151,6 +152,11 @@ impl Model {
     /// Whether the database answers; for readiness probes.
     pub async fn ping(&self) -> Result<()> {
         self.db.read().await?.count("SELECT 1", params![]).await.map(drop)
+    }
+
+    /// The connection pools with their state, for metrics.
+    pub fn pools(&self) -> [PoolState; 2] {
+        self.db.pools()
     }
 
     /// Waits for running statements and closes all connections.

@@ -23,6 +23,8 @@ mod respond;
 pub mod routes;
 mod serve;
 mod state;
+pub mod telemetry;
+pub mod traffic;
 
 pub use routes::router;
 pub use serve::{ServeOptions, finish, open_state, serve};

@@ -1,23 +1,28 @@
-//! The accept loop: HTTP/1.1 with upgrades, a time limit for request heads, and a graceful end.
+//! The accept loop: HTTP/1.1 (and 1.0) with upgrades, limits on connections, heads and waiting, and a graceful end.
 //!
 //! It is public because the local mode serves this router and others on the same port.
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
+use domain::limits::Limits;
 use http::{Request, Uri};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use crate::traffic::{Received, ReceivedBody, Stalling, Traffic};
 
 /// How the accept loop treats its connections.
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +33,32 @@ pub struct ListenerOptions {
     pub drain: Duration,
     /// More connections than this wait in the kernel's queue.
     pub max_connections: usize,
+    /// See [`Limits`].
+    pub upload_stall: Duration,
+    /// See [`Limits`].
+    pub download_stall: Duration,
+    /// See [`Limits`].
+    pub max_head_bytes: usize,
+    /// See [`Limits`].
+    pub max_header_fields: usize,
 }
 
 impl Default for ListenerOptions {
     fn default() -> Self {
+        Self::from(&Limits::default())
+    }
+}
+
+impl From<&Limits> for ListenerOptions {
+    fn from(limits: &Limits) -> Self {
         Self {
-            header_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_secs_f64(limits.head_seconds),
             drain: Duration::from_secs(30),
-            max_connections: 4096,
+            max_connections: limits.max_connections.min(Semaphore::MAX_PERMITS),
+            upload_stall: Duration::from_secs_f64(limits.upload_stall_seconds),
+            download_stall: Duration::from_secs_f64(limits.download_stall_seconds),
+            max_head_bytes: limits.max_head_bytes,
+            max_header_fields: limits.max_header_fields,
         }
     }
 }
@@ -50,6 +73,22 @@ pub async fn serve_router(
     shutdown: CancellationToken,
     options: ListenerOptions,
 ) -> io::Result<()> {
+    let limits = Limits {
+        max_connections_per_address: 0,
+        ..Limits::default()
+    };
+    let traffic = Arc::new(Traffic::new(limits));
+    serve_counted(listener, router, shutdown, options, &traffic).await
+}
+
+/// As [`serve_router`], with the connections counted in `traffic` and bounded by its limits.
+pub async fn serve_counted(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+    options: ListenerOptions,
+    traffic: &Traffic,
+) -> io::Result<()> {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(options.max_connections));
     let abort = CancellationToken::new();
@@ -58,9 +97,9 @@ pub async fn serve_router(
             place = Arc::clone(&places).acquire_owned() => place.map_err(io::Error::other)?,
             () = shutdown.cancelled() => break,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -69,9 +108,14 @@ pub async fn serve_router(
             },
             () = shutdown.cancelled() => break,
         };
+        let Some(counted) = traffic.connections.enter(peer.ip()) else {
+            refuse(&stream);
+            continue;
+        };
         let abort = abort.clone();
         let serving = serve_connection(
             stream,
+            peer,
             router.clone(),
             shutdown.clone(),
             Aborted(abort.clone()),
@@ -82,7 +126,7 @@ pub async fn serve_router(
                 () = serving => {}
                 () = abort.cancelled() => {}
             }
-            drop(place);
+            drop((place, counted));
         });
     }
     drop(listener);
@@ -100,8 +144,17 @@ pub async fn serve_router(
 #[derive(Clone, Debug)]
 pub(crate) struct Aborted(pub(crate) CancellationToken);
 
+/// Says why, as far as the socket takes it without waiting.
+fn refuse(stream: &TcpStream) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n\
+        Content-Length: 39\r\nConnection: close\r\n\r\nToo many connections from this address.";
+    let _ = stream.try_write(ANSWER);
+}
+
 async fn serve_connection(
     stream: TcpStream,
+    peer: SocketAddr,
     router: Router,
     shutdown: CancellationToken,
     aborted: Aborted,
@@ -111,15 +164,18 @@ async fn serve_connection(
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (router, aborted) = (router.clone(), aborted.clone());
         async move {
-            let mut request = collapse_leading_slashes(request.map(Body::new));
+            let mut request = collapse_leading_slashes(watched(request, options.upload_stall));
             request.extensions_mut().insert(aborted);
+            request.extensions_mut().insert(ConnectInfo(peer));
             Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
-        .serve_connection(TokioIo::new(stream), service)
+        .max_headers(options.max_header_fields)
+        .max_buf_size(options.max_head_bytes.max(8 << 10))
+        .serve_connection(TokioIo::new(Stalling::new(stream, options.download_stall)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let result = tokio::select! {
@@ -132,6 +188,17 @@ async fn serve_connection(
     if let Err(error) = result {
         tracing::debug!(%error, "connection ended early");
     }
+}
+
+/// The request with its body counted, and given up when it stalls.
+fn watched(request: Request<Incoming>, patience: Duration) -> Request<Body> {
+    if request.body().is_end_stream() {
+        return request.map(|_| Body::empty());
+    }
+    let received = Received::default();
+    let mut request = request.map(|body| Body::new(ReceivedBody::new(body, received.clone(), patience)));
+    request.extensions_mut().insert(received);
+    request
 }
 
 fn collapse_leading_slashes(mut request: Request<Body>) -> Request<Body> {

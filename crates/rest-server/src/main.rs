@@ -12,6 +12,7 @@ use hub::{Hub, LocalHub, RemoteHub, RemoteHubConfig};
 use model::{Model, ModelOptions};
 use rest_server::accounts::{self, Account};
 use rest_server::listener::ListenerOptions;
+use rest_server::telemetry::{MetricsAddress, serve_metrics};
 use rest_server::{ServeOptions, Settings, open_state, serve};
 use startup::logging::{self, Format};
 use startup::{Home, stop_on_signals};
@@ -135,8 +136,11 @@ async fn run_server(arguments: Serve) -> Result<()> {
     let port = arguments.port.unwrap_or(home.config.rest_port);
     let options = ServeOptions {
         address: format!("{host}:{port}"),
-        listener: ListenerOptions::default(),
+        listener: ListenerOptions::from(&home.config.limits),
     };
+    if let Some(at) = MetricsAddress::from_env()? {
+        serve_metrics(state.clone(), &at).await?;
+    }
     serve(state, options).await
 }
 

@@ -1,22 +1,32 @@
-//! What happens to every request outside its handler: request id, access log, error bodies, JSON parsing.
+//! What happens to every request outside its handler: request id, error bodies, headers, its turn, JSON parsing. Counting
+//! and logging are in [`crate::traffic`].
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Limited};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use tokio::time::Instant;
 
 use crate::error::{ApiError, ErrorText};
+use crate::traffic::{self, Class, Exchange, Permit, Received, Traffic};
 
 /// JSON bodies above this many bytes are refused with 413.
 pub const JSON_LIMIT: usize = api::MAX_JSON_BODY;
-/// A JSON body must have arrived after this time.
-const JSON_DEADLINE: Duration = Duration::from_secs(120);
+/// Forms, and whatever else is sent to routes that take JSON, may be this long.
+const FORM_LIMIT: usize = 1 << 20;
+/// How much of a body that is too long is still taken in, because clients read the answer only after they have sent
+/// everything.
+const DISCARDED: usize = 32 << 20;
 const REQUEST_ID: &str = "x-request-id";
+/// What a client does that was turned away for the moment.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// Facts about the running request that layers share.
 #[derive(Clone, Debug)]
@@ -27,38 +37,49 @@ pub struct RequestContext {
     pub user: Arc<OnceLock<String>>,
 }
 
-/// The outermost layer of the API: gives the request its id, writes the access line, and gives errors their body.
-pub async fn observe(mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
+/// The outermost layer of the API: gives the request its id, gives errors their body and answers their headers, and sees
+/// to it that the exchange is logged and counted when it is over.
+pub async fn observe(State(traffic): State<Arc<Traffic>>, mut request: Request, next: Next) -> Response {
     let context = RequestContext {
         request_id: request_id(request.headers()),
         user: Arc::default(),
     };
     request.extensions_mut().insert(context.clone());
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
     let ajax = is_ajax(request.headers());
-    let head_only = method == Method::HEAD;
+    let received = request.extensions().get::<Received>().cloned();
+    let mut exchange = Exchange::begin(
+        Arc::clone(&traffic),
+        context,
+        request.method().clone(),
+        request.uri().path().to_owned(),
+        request.extensions().get::<MatchedPath>().cloned(),
+        received.clone(),
+    );
+    exchange.is_probe = Class::of(exchange.route()) == Class::Probe;
+    let head_only = exchange.method == http::Method::HEAD;
 
-    let mut response = next.run(request).await;
+    let mut response = match traffic::check_framing(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    if received.is_some_and(|received| received.is_stalled()) && !response.status().is_success() {
+        traffic.metrics.stalled.inc();
+        response = too_slow().into_response();
+    }
     if let Some(error) = response.extensions_mut().remove::<ErrorText>() {
-        write_error_body(&mut response, &error, ajax && !head_only, &context.request_id);
+        write_error_body(&mut response, &error, ajax && !head_only, &exchange.context.request_id);
     }
-    if let Ok(value) = HeaderValue::from_str(&context.request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+    let status = response.status();
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&exchange.context.request_id) {
+        headers.insert(REQUEST_ID, value);
     }
-    if !is_health(&path) {
-        tracing::info!(
-            request_id = %context.request_id,
-            user = context.user.get().map(String::as_str),
-            method = %method,
-            path,
-            status = response.status().as_u16(),
-            ms = started.elapsed().as_millis() as u64,
-            "request"
-        );
+    if status == StatusCode::SERVICE_UNAVAILABLE && !exchange.is_probe {
+        headers.entry(header::RETRY_AFTER).or_insert(RETRY_AFTER);
     }
-    response
+    traffic::secure(headers, exchange.route());
+    let permit = response.extensions_mut().remove::<Permit>();
+    exchange.watch(response, permit)
 }
 
 /// True for requests of the command line and the workers, which want errors as bare text.
@@ -73,49 +94,110 @@ pub fn is_ajax(headers: &HeaderMap) -> bool {
 #[derive(Clone, Debug)]
 pub struct ParsedJson(pub serde_json::Value);
 
-/// Reads and parses bodies that are declared to be JSON. Runs before authentication, so that a broken body is a 400
-/// for everybody. Routes with raw bodies do not have this layer.
-pub async fn parse_json(request: Request, next: Next) -> Response {
-    if !is_json(request.headers()) {
-        return next.run(request).await;
-    }
+/// Around routes that take JSON, or a form: collects the body, waits for the request's turn, then parses what is declared to
+/// be JSON. All of it before authentication, so that a broken body is a 400 for everybody, and so that a slow client holds
+/// no place among the working requests.
+pub async fn json_route(State(traffic): State<Arc<Traffic>>, request: Request, next: Next) -> Response {
+    let class = class_of(&request);
     let (mut parts, body) = request.into_parts();
-    match read_json(body).await {
-        Ok(value) => {
-            if let Some(value) = value {
-                parts.extensions.insert(ParsedJson(value));
-            }
-            next.run(Request::from_parts(parts, Body::empty())).await
-        }
+    let json = is_json(&parts.headers);
+    let limit = if json { JSON_LIMIT } else { FORM_LIMIT };
+    let mut room = traffic.admission.room();
+    let bytes = match collect(&traffic, body, limit, &mut room).await {
+        Ok(bytes) => bytes,
+        Err(error) => return error.into_response(),
+    };
+    let permit = match turn(&traffic, class).await {
+        Ok(permit) => permit,
+        Err(error) => return error.into_response(),
+    };
+    let parsing = match traffic.admission.parse(if json { bytes.len() } else { 0 }).await {
+        Ok(parsing) => parsing,
+        Err(error) => return error.into_response(),
+    };
+    let request = if json && !bytes.is_empty() {
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => parts.extensions.insert(ParsedJson(value)),
+            Err(_) => return ApiError::usage("Invalid JSON").into_response(),
+        };
+        drop((bytes, room));
+        Request::from_parts(parts, Body::empty())
+    } else {
+        Request::from_parts(parts, Body::from(bytes))
+    };
+    let response = next.run(request).await;
+    drop(parsing);
+    keep(response, class, permit)
+}
+
+/// Around routes that take their bodies as they come: waits for the request's turn.
+pub async fn raw_route(State(traffic): State<Arc<Traffic>>, request: Request, next: Next) -> Response {
+    let class = class_of(&request);
+    match turn(&traffic, class).await {
+        Ok(permit) => keep(next.run(request).await, class, permit),
         Err(error) => error.into_response(),
     }
 }
 
-async fn read_json(body: Body) -> Result<Option<serde_json::Value>, ApiError> {
-    let collected = tokio::time::timeout(JSON_DEADLINE, Limited::new(body, JSON_LIMIT).collect())
-        .await
-        .map_err(|_| {
-            ApiError::Status(
-                StatusCode::REQUEST_TIMEOUT,
-                "The request body did not arrive in time".to_owned(),
-            )
-        })?;
-    let bytes = match collected {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(ApiError::Status(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "Request to large".to_owned(),
-            ));
-        }
-        Err(_) => return Err(ApiError::usage("The request body was cut off")),
-    };
-    if bytes.is_empty() {
-        return Ok(None);
+fn class_of(request: &Request) -> Class {
+    let route = request.extensions().get::<MatchedPath>();
+    route.map_or(Class::Ordinary, |route| Class::of(route.as_str()))
+}
+
+async fn turn(traffic: &Traffic, class: Class) -> Result<Permit, ApiError> {
+    let permit = traffic.admission.enter(class).await;
+    if permit.is_err() {
+        traffic.metrics.shed(class.as_str());
     }
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|_| ApiError::usage("Invalid JSON"))
+    permit
+}
+
+/// A transfer holds its place until its last byte; others need it no longer.
+fn keep(mut response: Response, class: Class, permit: Permit) -> Response {
+    if class == Class::Stream {
+        response.extensions_mut().insert(permit);
+    }
+    response
+}
+
+async fn collect(traffic: &Traffic, mut body: Body, limit: usize, room: &mut traffic::Room) -> Result<Bytes, ApiError> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let deadline = Instant::now() + Duration::from_secs_f64(traffic.limits.body_seconds);
+    let (mut collected, mut size) = (BytesMut::new(), 0_usize);
+    loop {
+        let frame = tokio::time::timeout_at(deadline, body.frame())
+            .await
+            .map_err(|_| too_slow())?;
+        let data = match frame {
+            None if size > limit => return Err(too_large()),
+            None => return Ok(collected.freeze()),
+            Some(Err(_)) => return Err(ApiError::usage("The request body was cut off")),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        size += data.len();
+        if size > limit {
+            collected = BytesMut::new();
+            if size > limit + DISCARDED {
+                return Err(too_large());
+            }
+            continue;
+        }
+        room.grow(size)?;
+        collected.extend_from_slice(&data);
+    }
+}
+
+fn too_slow() -> ApiError {
+    ApiError::Status(
+        StatusCode::REQUEST_TIMEOUT,
+        "The request body did not arrive in time".to_owned(),
+    )
+}
+
+fn too_large() -> ApiError {
+    ApiError::Status(StatusCode::PAYLOAD_TOO_LARGE, "Request to large".to_owned())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -169,13 +251,6 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     }
 }
 
-fn is_health(path: &str) -> bool {
-    matches!(
-        path,
-        "/healthz" | "/readyz" | "/rest/health/live" | "/rest/health/ready"
-    )
-}
-
 fn write_error_body(response: &mut Response, error: &ErrorText, plain: bool, request_id: &str) {
     let message = if error.internal {
         tracing::error!(request_id, message = %error.message, "internal error");
@@ -191,7 +266,6 @@ fn write_error_body(response: &mut Response, error: &ErrorText, plain: bool, req
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     *response.body_mut() = Body::from(body);
 }
 

@@ -11,7 +11,7 @@ use storage::{Storage, StorageOptions};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::{ListenerOptions, serve_router};
+use crate::listener::{ListenerOptions, serve_counted};
 use crate::state::{AppState, Settings};
 
 /// How to serve.
@@ -59,7 +59,8 @@ pub async fn serve(state: AppState, options: ServeOptions) -> Result<()> {
         tracing::info!(%address, "REST server listens");
     }
     let router = crate::router(state.clone());
-    serve_router(listener, router, state.shutdown.clone(), options.listener).await?;
+    let shutdown = state.shutdown.clone();
+    serve_counted(listener, router, shutdown, options.listener, &state.traffic).await?;
     finish(&state, options.listener.drain).await;
     Ok(())
 }

@@ -23,6 +23,7 @@ use crate::fetch::Fetcher;
 use crate::repeats::Repeats;
 use crate::replies::Replies;
 use crate::respond;
+use crate::traffic::Traffic;
 
 /// Settings that come from the environment instead of `config.json`.
 #[derive(Clone, Debug)]
@@ -107,6 +108,8 @@ pub struct Shared {
     pub settings: Settings,
     /// Ends long polls; set when the server shuts down.
     pub shutdown: CancellationToken,
+    /// Bounds and counters.
+    pub traffic: Arc<Traffic>,
     pub(crate) sessions: SessionSigner,
     pub(crate) replies: Replies,
     /// Answers for requests that arrive twice.
@@ -146,6 +149,7 @@ impl AppState {
             model,
             storage,
             hub,
+            traffic: Arc::new(Traffic::new(config.limits)),
             config,
             settings,
             shutdown,

@@ -35,6 +35,19 @@ pub(crate) enum Db {
     MySql { write: MySqlPool, read: MySqlPool },
 }
 
+/// The connections of one pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolState {
+    /// What the pool is for.
+    pub name: &'static str,
+    /// Connections, busy or not.
+    pub open: u32,
+    /// Connections that nobody uses.
+    pub idle: u32,
+    /// More are not opened.
+    pub most: u32,
+}
+
 /// How often a transaction that met a deadlock is tried.
 const ATTEMPTS: u32 = 8;
 
@@ -168,6 +181,22 @@ impl Db {
                 }
                 result => return result,
             }
+        }
+    }
+
+    /// The pools with their state.
+    pub(crate) fn pools(&self) -> [PoolState; 2] {
+        fn state<DB: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<DB>) -> PoolState {
+            PoolState {
+                name,
+                open: pool.size(),
+                idle: pool.num_idle() as u32,
+                most: pool.options().get_max_connections(),
+            }
+        }
+        match self {
+            Self::Sqlite { write, read } => [state("write", write), state("read", read)],
+            Self::MySql { write, read } => [state("write", write), state("read", read)],
         }
     }
 

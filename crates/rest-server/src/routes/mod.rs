@@ -6,7 +6,7 @@ mod bundles;
 mod contents;
 mod files;
 mod groups;
-mod health;
+pub(crate) mod health;
 mod interpret;
 mod items;
 mod locations;
@@ -20,10 +20,11 @@ mod workers;
 mod worksheets;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use domain::{Permission, UserId, Uuid};
 use model::{ObjectKind, User};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -33,6 +34,7 @@ use crate::error::ApiResult;
 use crate::present::{self, UserView};
 use crate::repeats;
 use crate::state::AppState;
+use crate::traffic::cors;
 use crate::{openapi, pipeline};
 use api::Resource;
 use table::Routes;
@@ -41,19 +43,27 @@ pub use table::{Method, Route};
 
 /// Everything this server answers: `/rest/...`, `/healthz` and `/readyz`.
 pub fn router(state: AppState) -> Router {
-    let rest = json_routes()
+    let traffic = || Arc::clone(&state.traffic);
+    let json = json_routes()
         .into_router()
         .layer(from_fn_with_state(state.clone(), repeats::guard_creates))
-        .layer(from_fn(pipeline::parse_json))
-        .merge(raw_routes().into_router());
-    Router::new()
-        .nest("/rest", rest)
+        .layer(from_fn_with_state(traffic(), pipeline::json_route));
+    let raw = raw_routes()
+        .into_router()
+        .layer(from_fn_with_state(traffic(), pipeline::raw_route));
+    let router = Router::new()
+        .nest("/rest", json.merge(raw))
         .merge(probe_routes().into_router())
         .fallback(pipeline::not_found)
         .method_not_allowed_fallback(pipeline::method_not_allowed)
         .layer(DefaultBodyLimit::disable())
-        .layer(CatchPanicLayer::custom(pipeline::panic_response))
-        .layer(from_fn(pipeline::observe))
+        .layer(CatchPanicLayer::custom(pipeline::panic_response));
+    let router = match cors(&state.config.cors_origins) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router
+        .layer(from_fn_with_state(traffic(), pipeline::observe))
         .with_state(state)
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::config::ServerConfig;
+use domain::limits::Limits;
 use domain::user::Quota;
 use hub::{Hub, LocalHub};
 use model::{Model, ModelOptions, NewUser};
@@ -48,6 +49,15 @@ impl TestServer {
 
     pub async fn start_with(settings: Settings) -> Self {
         Self::start_listening(settings, listener::ListenerOptions::default()).await
+    }
+
+    /// A server with other limits.
+    pub async fn start_limited(limits: Limits) -> Self {
+        let config = ServerConfig {
+            limits,
+            ..test_config()
+        };
+        Self::start_configured(Settings::default(), listener::ListenerOptions::from(&limits), config).await
     }
 
     /// A server that may fetch URLs from these hosts and networks, although they are private.
@@ -107,12 +117,12 @@ impl TestServer {
         let state = AppState::new(model, storage, hub, config, settings, shutdown.clone());
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let serving = tokio::spawn(listener::serve_router(
-            socket,
-            router(state.clone()),
-            shutdown.clone(),
-            options,
-        ));
+        let serving = tokio::spawn({
+            let (state, shutdown) = (state.clone(), shutdown.clone());
+            async move {
+                listener::serve_counted(socket, router(state.clone()), shutdown, options, &state.traffic).await
+            }
+        });
         Self {
             address,
             state,
