@@ -8,6 +8,6 @@ mod python;
 mod system;
 
 pub use http::{Answer, Http};
-pub use program::{Cl, Outcome, Process, binary, python};
+pub use program::{Cl, Outcome, Process, binary, finish, python, python_tool};
 pub use python::PythonCl;
 pub use system::{PASSWORD, Runtime, Setup, System, USER, quick};

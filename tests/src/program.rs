@@ -28,8 +28,15 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// A program of the Python package that `tools/setup-tests` installed.
 pub fn python(name: &str) -> PathBuf {
+    python_tool("python", name)
+}
+
+/// A program of one of the Python environments in `.cache`.
+pub fn python_tool(environment: &str, name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../.cache/python/bin")
+        .join("../.cache")
+        .join(environment)
+        .join("bin")
         .join(name);
     assert!(
         path.exists(),

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod commands;
+mod description;
 mod fetching;
 mod first_run;
 mod interop;

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{Permit, Received, Traffic};
@@ -34,6 +34,8 @@ pub struct Exchange {
     pub is_probe: bool,
     status: StatusCode,
     sent: u64,
+    /// The length of the answer, where it is known beforehand.
+    expected: Option<u64>,
     is_complete: bool,
     permit: Option<Permit>,
 }
@@ -59,6 +61,7 @@ impl Exchange {
             is_probe: false,
             status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             sent: 0,
+            expected: None,
             is_complete: false,
             permit: None,
         }
@@ -79,6 +82,9 @@ impl Exchange {
             return response;
         }
         self.permit = permit;
+        // The connection asks for no more once it has what was announced.
+        let announced = response.headers().get(header::CONTENT_LENGTH);
+        self.expected = exact.or_else(|| announced?.to_str().ok()?.parse().ok());
         response.map(|body| Body::new(SentBody { body, exchange: self }))
     }
 }
@@ -125,7 +131,8 @@ impl HttpBody for SentBody {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.exchange.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.exchange.is_complete = self.body.is_end_stream();
+                let all = self.exchange.expected == Some(self.exchange.sent);
+                self.exchange.is_complete = all || self.body.is_end_stream();
             }
             Poll::Ready(None) => self.exchange.is_complete = true,
             _ => {}

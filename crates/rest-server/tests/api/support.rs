@@ -119,9 +119,7 @@ impl TestServer {
         let address = socket.local_addr().unwrap();
         let serving = tokio::spawn({
             let (state, shutdown) = (state.clone(), shutdown.clone());
-            async move {
-                listener::serve_counted(socket, router(state.clone()), shutdown, options, &state.traffic).await
-            }
+            async move { listener::serve_counted(socket, router(state.clone()), shutdown, options, &state.traffic).await }
         });
         Self {
             address,

@@ -49,7 +49,11 @@ async fn targets_of_64_kilobytes_work_and_longer_ones_and_huge_heads_are_refused
         (get(1 << 20, String::new()), "HTTP/1.1 4"),
     ] {
         let answer = exchange(&server, request.as_bytes()).await;
-        assert!(answer.starts_with(status), "{status}: {}", &answer[..answer.len().min(200)]);
+        assert!(
+            answer.starts_with(status),
+            "{status}: {}",
+            &answer[..answer.len().min(200)]
+        );
     }
 }
 
@@ -58,17 +62,49 @@ async fn requests_that_two_programs_could_read_differently_are_refused() {
     let server = TestServer::start().await;
     let chunk = "5\r\nhello\r\n0\r\n\r\n";
     for (request, fine) in [
-        (format!("POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"), false),
-        ("POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd".to_owned(), false),
-        ("POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc".to_owned(), false),
-        (format!("POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n{chunk}"), false),
-        (format!("POST /rest/interpret/search HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"), false),
-        ("GET /rest/health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n".to_owned(), false),
-        ("GET /rest/health/live HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), false),
-        ("GET /rest/health/live HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n".to_owned(), false),
+        (
+            format!(
+                "POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"
+            ),
+            false,
+        ),
+        (
+            "POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"
+                .to_owned(),
+            false,
+        ),
+        (
+            "POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc".to_owned(),
+            false,
+        ),
+        (
+            format!(
+                "POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n{chunk}"
+            ),
+            false,
+        ),
+        (
+            format!("POST /rest/interpret/search HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"),
+            false,
+        ),
+        (
+            "GET /rest/health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n".to_owned(),
+            false,
+        ),
+        (
+            "GET /rest/health/live HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(),
+            false,
+        ),
+        (
+            "GET /rest/health/live HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n".to_owned(),
+            false,
+        ),
         ("GET /rest/health/live HTTP/1.1\r\nHost : a\r\n\r\n".to_owned(), false),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), false),
-        ("GET http://elsewhere:1/rest/health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(), true),
+        (
+            "GET http://elsewhere:1/rest/health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(),
+            true,
+        ),
         ("GET /rest/health/live HTTP/1.0\r\n\r\n".to_owned(), true),
     ] {
         let answer = exchange(&server, request.as_bytes()).await;
@@ -84,7 +120,8 @@ async fn requests_that_two_programs_could_read_differently_are_refused() {
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order_and_odd_methods_are_refused() {
     let server = TestServer::start().await;
-    let request = |method: &str, target: &str, more: &str| format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{more}\r\n");
+    let request =
+        |method: &str, target: &str, more: &str| format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{more}\r\n");
     let pipeline = request("GET", "/rest/health/live", "")
         + &request("GET", "/rest/nowhere", "")
         + &request("BREW", "/rest/user", "")
@@ -112,7 +149,10 @@ async fn heads_that_never_end_and_idle_connections_are_closed() {
     let kept = exchange(&server, b"GET /rest/health/live HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(kept.starts_with("HTTP/1.1 200"), "{kept}");
     assert!(started.elapsed() < Duration::from_secs(20));
-    until("no connection stays", async || server.state.traffic.open_connections() == 0).await;
+    until("no connection stays", async || {
+        server.state.traffic.open_connections() == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -127,7 +167,10 @@ async fn bodies_that_stop_are_given_up_and_slow_ones_are_not() {
     let token = alice.token.clone().unwrap();
     let uuid = alice.new_dataset("slow").await;
     for (target, kind) in [
-        (format!("/rest/bundles/{uuid}/contents/blob/?filename=a&finalize_on_failure=0"), "text/plain"),
+        (
+            format!("/rest/bundles/{uuid}/contents/blob/?filename=a&finalize_on_failure=0"),
+            "text/plain",
+        ),
         ("/rest/interpret/search".to_owned(), "application/json"),
         ("/rest/oauth2/token".to_owned(), "application/x-www-form-urlencoded"),
     ] {
@@ -153,7 +196,10 @@ async fn bodies_that_stop_are_given_up_and_slow_ones_are_not() {
         stream.write_all(&[b'x'; 2000]).await.unwrap();
     }
     let mut answer = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    timeout(PATIENCE, stream.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
@@ -178,7 +224,10 @@ async fn a_client_that_takes_nothing_loses_its_connection() {
     stream.read_exact(&mut beginning).await.unwrap();
     assert_eq!(&beginning, b"HTTP/1.1 200");
     drop(alice);
-    until("the connection is closed", async || server.state.traffic.open_connections() == 0).await;
+    until("the connection is closed", async || {
+        server.state.traffic.open_connections() == 0
+    })
+    .await;
 }
 
 /// A worker's check-in that waits for as long as it may.
@@ -222,7 +271,11 @@ async fn full_classes_are_told_to_come_back_and_do_not_hinder_each_other() {
 
     drop(sender);
     assert_eq!(upload.await.unwrap().unwrap().status(), 200);
-    let blob = alice.get(&format!("/bundles/{uuid}/contents/blob/")).send().await.unwrap();
+    let blob = alice
+        .get(&format!("/bundles/{uuid}/contents/blob/"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(blob.text().await.unwrap(), "first");
     let _ = parked.await;
 }
@@ -239,13 +292,20 @@ async fn one_address_has_its_share_of_connections() {
     for _ in 0..3 {
         held.push(TcpStream::connect(server.address).await.unwrap());
     }
-    until("three connections", async || server.state.traffic.open_connections() == 3).await;
+    until("three connections", async || {
+        server.state.traffic.open_connections() == 3
+    })
+    .await;
     let refused = exchange(&server, b"").await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     assert!(refused.contains("Retry-After: 1\r\n"), "{refused}");
     drop(held);
     until("places again", async || server.state.traffic.open_connections() == 0).await;
-    let answer = exchange(&server, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let answer = exchange(
+        &server,
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
@@ -265,12 +325,18 @@ async fn hundreds_of_silent_connections_do_not_hinder_a_request() {
 #[tokio::test]
 async fn a_half_closed_connection_ends_and_leaves_nothing_behind() {
     let server = TestServer::start().await;
-    for text in ["", "GET /rest/hea", "POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"] {
+    for text in [
+        "",
+        "GET /rest/hea",
+        "POST /rest/interpret/search HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
+    ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut rest = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the server closes");
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut rest))
+            .await
+            .expect("the server closes");
     }
     until("nothing is left", async || {
         server.state.traffic.open_connections() == 0 && server.state.traffic.requests_in_flight() == 0

@@ -48,10 +48,18 @@ async fn the_access_log_names_the_user_and_the_route_and_keeps_secrets() {
     alice.post(&target).body("x").send().await.unwrap();
     server.anonymous().get("/account/verify/key-word").send().await.unwrap();
     server.anonymous().get("/health/live").send().await.unwrap();
-    server.anonymous().get("/user?access_token=token-word").send().await.unwrap();
+    server
+        .anonymous()
+        .get("/user?access_token=token-word")
+        .send()
+        .await
+        .unwrap();
 
     let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    let line = log.lines().find(|line| line.contains("request_id=seen-1")).expect("a line for the blob");
+    let line = log
+        .lines()
+        .find(|line| line.contains("request_id=seen-1"))
+        .expect("a line for the blob");
     for part in [
         "user=\"alice\"",
         "method=GET",
@@ -65,7 +73,14 @@ async fn the_access_log_names_the_user_and_the_route_and_keeps_secrets() {
     }
     assert!(log.contains("route=\"/rest/workers/{worker_id}/reply_data/{socket_id}\""));
     let access: Vec<&str> = log.lines().filter(|line| line.contains("request_id=")).collect();
-    for secret in ["query-word", "header-word", "key-word", "token-word", alice.token.as_deref().unwrap(), "correct-horse"] {
+    for secret in [
+        "query-word",
+        "header-word",
+        "key-word",
+        "token-word",
+        alice.token.as_deref().unwrap(),
+        "correct-horse",
+    ] {
         assert!(!access.iter().any(|line| line.contains(secret)), "{secret}");
     }
     assert!(!access.iter().any(|line| line.contains("/health/live")));
@@ -93,7 +108,12 @@ async fn metrics_count_by_route_and_have_a_port_of_their_own() {
         rest_server::listener::ListenerOptions::default(),
     ));
     let answer = reqwest::get(format!("http://{address}/metrics")).await.unwrap();
-    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    assert!(
+        answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
     let text = answer.text().await.unwrap();
     for line in [
         "http_requests_total{method=\"GET\",route=\"/rest/bundles/{uuid}\",status=\"200\"} 3",
@@ -114,12 +134,17 @@ async fn metrics_count_by_route_and_have_a_port_of_their_own() {
     ] {
         assert!(text.lines().any(|found| found.starts_with(name)), "{name}\n{text}");
     }
-    assert!(!text.contains(&uuid) && !text.contains("alice"), "labels have no names of users or bundles");
+    assert!(
+        !text.contains(&uuid) && !text.contains("alice"),
+        "labels have no names of users or bundles"
+    );
     assert_eq!(text.lines().last(), Some("# EOF"));
     let health = reqwest::get(format!("http://{address}/health")).await.unwrap();
     assert_eq!(health.status(), 200);
     // Not on the public port.
-    let public = reqwest::get(format!("http://{}/metrics", server.address)).await.unwrap();
+    let public = reqwest::get(format!("http://{}/metrics", server.address))
+        .await
+        .unwrap();
     assert_eq!(public.status(), 404);
     stop.cancel();
     serving.await.unwrap().unwrap();
