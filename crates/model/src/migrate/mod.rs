@@ -26,7 +26,7 @@ const HISTORY: &str = "refinery_schema_history";
 const REVISION_1_7_3: &str = "db3ca94867b3";
 
 /// Name and text of every migration.
-const MYSQL: [(&str, &str); 3] = [
+const MYSQL: &[(&str, &str)] = &[
     (
         "V1__codalab_1_7_3.sql",
         include_str!("../../../../migrations/mysql/V1__codalab_1_7_3.sql"),
@@ -36,11 +36,15 @@ const MYSQL: [(&str, &str); 3] = [
         include_str!("../../../../migrations/mysql/V2__codalab_2.sql"),
     ),
     (
+        "V3__accounts.sql",
+        include_str!("../../../../migrations/mysql/V3__accounts.sql"),
+    ),
+    (
         "V4__search.sql",
         include_str!("../../../../migrations/mysql/V4__search.sql"),
     ),
 ];
-const SQLITE: [(&str, &str); 3] = [
+const SQLITE: &[(&str, &str)] = &[
     (
         "V1__codalab_1_7_3.sql",
         include_str!("../../../../migrations/sqlite/V1__codalab_1_7_3.sql"),
@@ -48,6 +52,10 @@ const SQLITE: [(&str, &str); 3] = [
     (
         "V2__codalab_2.sql",
         include_str!("../../../../migrations/sqlite/V2__codalab_2.sql"),
+    ),
+    (
+        "V3__accounts.sql",
+        include_str!("../../../../migrations/sqlite/V3__accounts.sql"),
     ),
     (
         "V4__search.sql",
@@ -163,7 +171,7 @@ mod tests {
 
     #[test]
     fn both_databases_have_the_same_numbers_and_names() {
-        let names = |files: [(&'static str, &str); 3]| files.map(|(name, _)| name);
+        let names = |files: &[(&'static str, &str)]| files.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         assert_eq!(names(MYSQL), names(SQLITE));
     }
 
@@ -182,7 +190,7 @@ mod tests {
 
     #[test]
     fn both_databases_get_the_same_tables_and_columns() {
-        let columns = |files: [(&'static str, &str); 3]| {
+        let columns = |files: &[(&'static str, &'static str)]| {
             let mut tables = std::collections::BTreeMap::new();
             for (_, sql) in files {
                 tables.extend(adopt::expected_tables(sql));
