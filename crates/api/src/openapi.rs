@@ -483,7 +483,7 @@ pub struct TokenRefusal {
 /// The form of the token endpoint.
 #[derive(Serialize, ToSchema)]
 pub struct TokenRequest {
-    /// `password` or `refresh_token`.
+    /// `password`, `refresh_token` or `authorization_code`.
     #[schema(example = "password")]
     pub grant_type: String,
     /// User name or e-mail address.
@@ -492,6 +492,12 @@ pub struct TokenRequest {
     pub password: Option<String>,
     /// For `refresh_token`.
     pub refresh_token: Option<String>,
+    /// For `authorization_code`.
+    pub code: Option<String>,
+    /// For `authorization_code`: as in the request for the code.
+    pub redirect_uri: Option<String>,
+    /// For `authorization_code`: PKCE.
+    pub code_verifier: Option<String>,
     /// `default`.
     pub scope: Option<String>,
     /// Unless the Basic header names the client.
@@ -504,8 +510,74 @@ pub struct TokenRequest {
 pub struct RevokeRequest {
     /// The token.
     pub token: String,
+    /// `access_token` or `refresh_token`.
+    pub token_type_hint: Option<String>,
     /// Unless the Basic header names the client.
     pub client_id: Option<String>,
+}
+
+/// The user's answer to a client.
+#[derive(Serialize, ToSchema)]
+pub struct AuthorizeForm {
+    /// The client.
+    pub client_id: String,
+    /// One of the addresses that the client has registered.
+    pub redirect_uri: String,
+    /// `code`.
+    pub response_type: String,
+    /// `default`.
+    pub scope: Option<String>,
+    /// Comes back unchanged.
+    pub state: Option<String>,
+    /// PKCE.
+    pub code_challenge: Option<String>,
+    /// `S256`.
+    pub code_challenge_method: Option<String>,
+    /// `yes`, else it is a refusal.
+    pub confirm: Option<String>,
+}
+
+/// The sign-up form.
+#[derive(Serialize, ToSchema)]
+pub struct SignUpForm {
+    /// Letters, digits, `_`, `.`, `-`; begins with a letter or `_`.
+    pub username: String,
+    /// Gets the verification mail.
+    pub email: String,
+    /// At least 8 printable ASCII characters without white space.
+    pub password: String,
+    /// The same again.
+    pub confirm_password: String,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// Organisation.
+    pub affiliation: Option<String>,
+    /// What the reCAPTCHA widget gave, where one is configured.
+    pub token: Option<String>,
+    /// Where to go then, on this site.
+    pub success_uri: Option<String>,
+    /// Where to go else.
+    pub error_uri: Option<String>,
+}
+
+/// A form with an address.
+#[derive(Serialize, ToSchema)]
+pub struct EmailForm {
+    /// The e-mail address.
+    pub email: String,
+}
+
+/// The form for a new password.
+#[derive(Serialize, ToSchema)]
+pub struct NewPasswordForm {
+    /// From the mail.
+    pub code: String,
+    /// At least 8 printable ASCII characters without white space.
+    pub password: String,
+    /// The same again.
+    pub confirm_password: String,
 }
 
 /// The login form.

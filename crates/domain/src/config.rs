@@ -1,6 +1,8 @@
 //! The server's part of `config.json`, read from its JSON value (service sections 12.2 and 21.2). Reading and writing
 //! the file is the business of each program; unknown keys are kept because programs rewrite the value, not this view.
 
+mod accounts;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -9,7 +11,10 @@ use crate::error::{Error, Result};
 use crate::id::{ROOT_USER_ID, SYSTEM_USER_ID, UserId};
 use crate::lenient::or_default;
 use crate::limits::Limits;
+use crate::network::Network;
 use crate::{duration, size};
+
+pub use accounts::{AttemptLimits, MailSecurity, MailSettings};
 
 /// Default port of the REST server.
 pub const DEFAULT_REST_PORT: u16 = 2900;
@@ -44,8 +49,23 @@ pub struct ServerConfig {
     pub support_email: Option<String>,
     /// Prefix of mail subjects.
     pub instance_name: Option<String>,
-    /// Whether accounts can be made through the web.
+    /// Whether accounts can be made through the web. Unless the file says so: as in CodaLab 1.7 where the database is
+    /// MySQL, else not, because an instance with SQLite is usually one person's own.
     pub allow_signup: bool,
+    /// The address under which browsers find the instance, without a slash at the end; none means: as the request says.
+    pub public_url: Option<String>,
+    /// Proxies whose word about the client's address is taken, beside those on this machine.
+    pub trusted_proxies: Vec<Network>,
+    /// Former secret keys whose session cookies are still accepted. Never printed.
+    pub previous_secret_keys: Vec<String>,
+    /// Scripts cannot read the session cookie. The web front end of CodaLab 1.7 wants to.
+    pub session_http_only: bool,
+    /// How often things may be tried.
+    pub attempts: AttemptLimits,
+    /// The mail server; none means that nothing is sent.
+    pub mail: Option<MailSettings>,
+    /// Without a mail server, write mails to the log.
+    pub mail_to_log: bool,
     /// Limits and images of runs.
     pub workers: WorkerLimits,
     /// Which addresses the server may fetch URLs from (`storage.fetch`).
@@ -130,6 +150,13 @@ impl Default for ServerConfig {
             support_email: None,
             instance_name: None,
             allow_signup: false,
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            previous_secret_keys: Vec::new(),
+            session_http_only: true,
+            attempts: AttemptLimits::default(),
+            mail: None,
+            mail_to_log: true,
             workers: WorkerLimits::default(),
             fetch: AddressPolicy::default(),
             limits: Limits::default(),
@@ -164,7 +191,22 @@ impl ServerConfig {
                 "config.json: unknown server/class '{class}', expected MySQLModel or SQLiteModel"
             )));
         }
+        let uses_mysql = server
+            .engine_url
+            .as_ref()
+            .is_some_and(|url| url.starts_with("mysql") || url.starts_with("mariadb"));
+        let networks = server.trusted_proxies.iter().map(|text| Network::parse(text));
+        let public_url = server.public_url.filter(|url| !url.is_empty());
         Ok(Self {
+            public_url: public_url.map(|url| accounts::public_url(&url)).transpose()?,
+            trusted_proxies: networks
+                .collect::<Result<_>>()
+                .map_err(|error| error.context("config.json: server/trusted_proxies"))?,
+            previous_secret_keys: server.previous_secret_keys,
+            session_http_only: server.session_cookie_http_only.unwrap_or(true),
+            attempts: server.attempts.resolve()?,
+            mail_to_log: file.email.log.unwrap_or(true),
+            mail: file.email.resolve()?,
             engine_url: server.engine_url,
             rest_host: server.rest_host.unwrap_or(defaults.rest_host),
             rest_port: server.rest_port.unwrap_or(defaults.rest_port),
@@ -177,7 +219,7 @@ impl ServerConfig {
             admin_email: server.admin_email,
             support_email: server.support_email,
             instance_name: server.instance_name,
-            allow_signup: server.allow_signup.unwrap_or(false),
+            allow_signup: server.allow_signup.unwrap_or(uses_mysql),
             workers: file.workers.resolve()?,
             fetch: file.storage.fetch.resolve()?,
             limits: {
@@ -247,6 +289,8 @@ struct File {
     workers: Workers,
     #[serde(deserialize_with = "or_default")]
     storage: Storage,
+    #[serde(deserialize_with = "or_default")]
+    email: accounts::Email,
 }
 
 #[derive(Deserialize, Default)]
@@ -282,6 +326,14 @@ struct Server {
     allow_signup: Option<bool>,
     limits: Option<Limits>,
     cors_origins: Option<Vec<String>>,
+    public_url: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    trusted_proxies: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    previous_secret_keys: Vec<String>,
+    session_cookie_http_only: Option<bool>,
+    #[serde(deserialize_with = "or_default")]
+    attempts: accounts::Attempts,
 }
 
 #[derive(Deserialize, Default)]

@@ -18,14 +18,20 @@ pub fn check(password: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks an e-mail address: something, `@`, something with a dot inside, and no second `@`.
+/// The longest e-mail address.
+pub const MAX_EMAIL: usize = 254;
+
+/// Checks an e-mail address: something, `@`, something with a dot inside, and no second `@`. White space and control
+/// characters cannot be part of one, nor can it be longer than mail allows.
 pub fn check_email(email: &str) -> Result<()> {
-    let valid = email.split_once('@').is_some_and(|(local, host)| {
-        let inner_dot = host
-            .char_indices()
-            .any(|(at, c)| c == '.' && at > 0 && at + 1 < host.len());
-        !local.is_empty() && !host.contains('@') && inner_dot
-    });
+    let plain = email.len() <= MAX_EMAIL && !email.chars().any(|c| c.is_whitespace() || c.is_control());
+    let valid = plain
+        && email.split_once('@').is_some_and(|(local, host)| {
+            let inner_dot = host
+                .char_indices()
+                .any(|(at, c)| c == '.' && at > 0 && at + 1 < host.len());
+            !local.is_empty() && !host.contains('@') && inner_dot
+        });
     if valid {
         Ok(())
     } else {
@@ -65,6 +71,9 @@ mod tests {
             ("a@.c", false),
             ("a@b.", false),
             ("", false),
+            ("a b@c.d", false),
+            ("a@c.d\nBcc: x@y.z", false),
+            ("ü@b.c", true),
         ] {
             assert_eq!(check_email(email).is_ok(), valid, "{email}");
         }

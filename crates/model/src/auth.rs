@@ -34,12 +34,19 @@ pub struct Token {
 pub struct OauthClient {
     pub client_id: String,
     pub name: Option<String>,
-    /// `password` or `authorization_code`; `refresh_token` is always allowed too.
+    /// `password` or `authorization_code`; `refresh_token` is always allowed too, see [`Self::allows`].
     pub grant_type: String,
     /// `token` or `code`.
     pub response_type: String,
     pub scopes: Vec<String>,
     pub redirect_uris: Vec<String>,
+}
+
+impl OauthClient {
+    /// Whether it may use a grant.
+    pub fn allows(&self, grant_type: &str) -> bool {
+        grant_type == "refresh_token" || self.grant_type == grant_type
+    }
 }
 
 impl Model {
@@ -69,35 +76,30 @@ impl Model {
         Ok(token)
     }
 
-    /// A new pair for a refresh token of this client, which is used up; `None` if it is unknown or expired, or if the
-    /// account is gone.
+    /// A new pair for a refresh token of this client; `None` if it is unknown or expired, or if the account is gone. The
+    /// old pair stays good until its own end: clients of 1.7 send what they think has failed a second time, and several
+    /// programs share one stored token.
     pub async fn refresh_token(&self, client_id: &str, refresh_token: &str, now: i64) -> Result<Option<Token>> {
         let Some(secrets) = stored_forms(refresh_token) else {
             return Ok(None);
         };
         let mut tx = self.db.write().await?;
         // Rows of CodaLab 1.7 have no expiry of their own for the refresh token; there it never expired.
-        let sql = format!(
-            "SELECT `id`, `user_id`, `refresh_token` FROM `oauth2_token` WHERE `client_id` = ? AND `refresh_token` IN (?, ?) \
-             AND (`refresh_expires` IS NULL OR `refresh_expires` > ?){}",
-            tx.engine().for_update()
-        );
+        let sql = "SELECT `user_id`, `refresh_token` FROM `oauth2_token` WHERE `client_id` = ? AND `refresh_token` IN (?, ?) \
+            AND (`refresh_expires` IS NULL OR `refresh_expires` > ?)";
         let [hashed, clear] = secrets.clone();
         let rows = tx
             .all(sql, params![client_id, hashed, clear, UtcTime::from_unix(now)])
             .await?;
         for mut row in rows {
-            let (id, user_id, stored) = (row.int()?, row.user_id()?, row.text()?);
+            let (user_id, stored) = (row.user_id()?, row.text()?);
             if !secrets.contains(&stored) {
                 continue; // the column compares without regard to case
             }
             if active_user(&mut tx, "`u`.`user_id` = ?", params![&user_id])
                 .await?
-                .is_none()
+                .is_some()
             {
-                continue;
-            }
-            if tx.run("DELETE FROM `oauth2_token` WHERE `id` = ?", params![id]).await? == 1 {
                 let token = issue(&mut tx, client_id, &user_id, now).await?;
                 tx.commit().await?;
                 return Ok(Some(token));
@@ -131,15 +133,21 @@ impl Model {
         Ok(None)
     }
 
-    /// Makes a token (access or refresh) and its partner unusable. Unknown tokens are ignored.
-    pub async fn revoke_token(&self, token: &str) -> Result<()> {
-        let Some([hashed, clear]) = stored_forms(token) else {
+    /// Makes a token (access or refresh) of this client and its partner unusable. Unknown tokens are ignored.
+    pub async fn revoke_token(&self, client_id: &str, token: &str) -> Result<()> {
+        let Some(secrets) = stored_forms(token) else {
             return Ok(());
         };
         let mut tx = self.db.write().await?;
         for column in ["access_token", "refresh_token"] {
-            let sql = format!("DELETE FROM `oauth2_token` WHERE `{column}` IN (?, ?)");
-            tx.run(sql, params![&hashed, &clear]).await?;
+            let sql =
+                format!("SELECT `id`, `{column}` FROM `oauth2_token` WHERE `client_id` = ? AND `{column}` IN (?, ?)");
+            for mut row in tx.all(sql, params![client_id, &secrets[0], &secrets[1]]).await? {
+                let (id, stored) = (row.int()?, row.text()?);
+                if secrets.contains(&stored) {
+                    tx.run("DELETE FROM `oauth2_token` WHERE `id` = ?", params![id]).await?;
+                }
+            }
         }
         tx.commit().await
     }
@@ -152,12 +160,13 @@ impl Model {
         tx.commit().await
     }
 
-    /// A code, valid for 100 s, that the client can change into a token.
+    /// A code, valid for 100 s, that the client can change into a token. `challenge` is the PKCE challenge, if it sent one.
     pub async fn issue_auth_code(
         &self,
         client_id: &str,
         user_id: &str,
         redirect_uri: &str,
+        challenge: Option<&str>,
         now: i64,
     ) -> Result<String> {
         let code = random_text(30);
@@ -169,37 +178,38 @@ impl Model {
         )
         .await?;
         tx.run(
-            "INSERT INTO `oauth2_auth_code` (`client_id`, `user_id`, `scopes`, `code`, `expires`, `redirect_uri`) \
-             VALUES (?, ?, 'default', ?, ?, ?)",
-            params![client_id, user_id, digest(&code), expires, redirect_uri],
+            "INSERT INTO `oauth2_auth_code` (`client_id`, `user_id`, `scopes`, `code`, `expires`, `redirect_uri`, \
+             `code_challenge`) VALUES (?, ?, 'default', ?, ?, ?, ?)",
+            params![client_id, user_id, digest(&code), expires, redirect_uri, challenge],
         )
         .await?;
         tx.commit().await?;
         Ok(code)
     }
 
-    /// The user of a code for this client and address; the code is used up. `None` if unknown or expired.
+    /// The user of a code for this client and address, and the PKCE challenge it was asked for with; the code is used up.
+    /// `None` if unknown or expired.
     pub async fn take_auth_code(
         &self,
         client_id: &str,
         code: &str,
         redirect_uri: &str,
         now: i64,
-    ) -> Result<Option<UserId>> {
+    ) -> Result<Option<(UserId, Option<String>)>> {
         let mut tx = self.db.write().await?;
-        let sql = "SELECT `id`, `user_id` FROM `oauth2_auth_code` \
+        let sql = "SELECT `id`, `user_id`, `code_challenge` FROM `oauth2_auth_code` \
             WHERE `client_id` = ? AND `code` = ? AND `redirect_uri` = ? AND `expires` > ?";
         let values = params![client_id, digest(code), redirect_uri, UtcTime::from_unix(now)];
         let Some(mut row) = tx.first(sql, values).await? else {
             return Ok(None);
         };
-        let (id, user_id) = (row.int()?, row.user_id()?);
+        let (id, user_id, challenge) = (row.int()?, row.user_id()?, row.opt_text()?);
         let taken = tx
             .run("DELETE FROM `oauth2_auth_code` WHERE `id` = ?", params![id])
             .await?
             == 1;
         tx.commit().await?;
-        Ok(taken.then_some(user_id))
+        Ok(taken.then_some((user_id, challenge)))
     }
 }
 

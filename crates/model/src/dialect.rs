@@ -17,7 +17,16 @@ impl Engine {
         }
     }
 
-    /// What follows the values of an INSERT so that the row with the same key is changed instead.
+    /// What follows the values of an INSERT so that the row with the same key is changed instead; assignments follow, in
+    /// which a column means the row that exists.
+    pub(crate) fn on_conflict(self, key: &str) -> String {
+        match self {
+            Self::Sqlite => format!(" ON CONFLICT (`{key}`) DO UPDATE SET"),
+            Self::MySql => " ON DUPLICATE KEY UPDATE".to_owned(),
+        }
+    }
+
+    /// What follows the values of an INSERT so that the row with the same key gets these new values instead.
     pub(crate) fn on_conflict_update(self, key: &str, columns: &[&str]) -> String {
         let (start, set): (String, fn(&str) -> String) = match self {
             Self::Sqlite => (format!(" ON CONFLICT ({key}) DO UPDATE SET "), |column| {

@@ -17,6 +17,8 @@ mod db;
 mod dialect;
 mod groups;
 mod leases;
+mod limits;
+mod login;
 mod migrate;
 mod outbox;
 mod password;
@@ -25,6 +27,7 @@ mod quota;
 mod report;
 mod resolve;
 mod search;
+mod sessions;
 mod stats;
 mod stores;
 mod transitions;
@@ -41,8 +44,10 @@ pub use bundles::{
 pub use contents::{BundleContents, SessionUpdate, TrashEntry, UploadSession};
 pub use db::PoolState;
 pub use groups::{Group, GroupDetails, GroupMember};
+pub use limits::Limit;
+pub use login::{Login, LoginAttempt, LoginLimits};
 pub use outbox::QueuedMessage;
-pub use password::{hash_password, verify_password};
+pub use password::{PasswordCost, hash_password, verify_password};
 pub use permissions::{GroupPermission, ObjectKind};
 pub use report::ReportOutcome;
 pub use search::{Found, UserSearch, WorksheetRow};
@@ -68,8 +73,8 @@ pub struct ModelOptions {
     pub root_user_name: String,
     /// Most connections that read at the same time (SQLite), most connections in all (MySQL).
     pub max_connections: u32,
-    /// PBKDF2 iterations of new password hashes. Less than the default is for tests only.
-    pub password_iterations: u32,
+    /// What new password hashes cost. Less than the default is for tests only.
+    pub password_cost: PasswordCost,
 }
 
 impl Default for ModelOptions {
@@ -78,8 +83,7 @@ impl Default for ModelOptions {
             root_user_id: domain::id::ROOT_USER_ID.to_owned(),
             root_user_name: "codalab".to_owned(),
             max_connections: 8,
-            // Unoptimised builds, which nobody deploys, derive keys some fifty times more slowly.
-            password_iterations: if cfg!(debug_assertions) { 20_000 } else { 600_000 },
+            password_cost: PasswordCost::RECOMMENDED,
         }
     }
 }
@@ -88,15 +92,17 @@ impl Default for ModelOptions {
 #[derive(Clone)]
 pub struct Model {
     pub(crate) db: Db,
-    identity: Arc<Identity>,
+    pub(crate) identity: Arc<Identity>,
 }
 
 #[derive(Debug)]
-struct Identity {
+pub(crate) struct Identity {
     root_user_id: String,
     root_user_name: String,
     public_group: domain::Uuid,
-    password_iterations: u32,
+    hashing: password::Hashing,
+    /// When useless rows of `rate_limit` were last removed, in Unix seconds.
+    pub(crate) limits_swept: std::sync::atomic::AtomicI64,
 }
 
 impl Model {
@@ -113,7 +119,8 @@ impl Model {
             root_user_id: options.root_user_id.clone(),
             root_user_name: options.root_user_name.clone(),
             public_group,
-            password_iterations: options.password_iterations,
+            hashing: password::Hashing::new(options.password_cost)?,
+            limits_swept: std::sync::atomic::AtomicI64::new(0),
         };
         Ok(Self {
             db,
@@ -179,8 +186,8 @@ impl Model {
         viewer == Some(self.root_user_id())
     }
 
-    pub(crate) fn password_iterations(&self) -> u32 {
-        self.identity.password_iterations
+    pub(crate) fn hashing(&self) -> &password::Hashing {
+        &self.identity.hashing
     }
 
     /// The group everybody is in.

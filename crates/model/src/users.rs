@@ -7,7 +7,7 @@ use domain::{Error, Result, UserId, UtcTime, Uuid, name};
 
 use crate::Model;
 use crate::db::{Row, Tx, Value, params};
-use crate::password::{hash_password, needs_rehash, random_uuid, verify_password};
+use crate::password::{Hashing, random_uuid, verify_password};
 
 /// An account without its password.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,24 +140,36 @@ impl Model {
             .await
     }
 
-    /// Makes the root account, or resets its name, password and flags (data-model 3.16).
+    /// Makes the root account, or resets its name, password and flags (data-model 3.16). If it has that password already,
+    /// its tokens and sessions go on.
     pub async fn ensure_root(&self, password: &str, quota: Quota, now: i64) -> Result<User> {
-        let hash = self.hash(password.to_owned()).await?;
         let root = UserId::from(self.root_user_id());
+        let sql = "SELECT `password` FROM `user` WHERE `user_id` = ?";
+        let row = self.db.read().await?.first(sql, params![&root]).await?;
+        let stored = row.map(|mut row| row.text()).transpose()?;
+        let same = match stored.clone() {
+            Some(stored) => {
+                let password = password.to_owned();
+                let turn = self.hashing().turn().await?;
+                Hashing::work(turn, move || verify_password(&password, &stored))
+                    .await?
+                    .0
+            }
+            None => false,
+        };
+        let hash = self.hash(password.to_owned()).await?;
         let mut tx = self.db.write().await?;
         tx.lock_name("user_name").await?;
-        let changed = tx
-            .run(
-                "UPDATE `user` SET `user_name` = ?, `password` = ?, `has_access` = 1, `is_active` = 1, `is_verified` = 1 \
-                 WHERE `user_id` = ?",
-                params![self.root_user_name(), &hash, &root],
+        if stored.is_some() {
+            tx.run(
+                "UPDATE `user` SET `user_name` = ?, `has_access` = 1, `is_active` = 1, `is_verified` = 1 WHERE `user_id` = ?",
+                params![self.root_user_name(), &root],
             )
             .await?;
-        let exists = changed > 0
-            || active_user(&mut tx, "`u`.`user_id` = ?", params![&root])
-                .await?
-                .is_some();
-        if !exists {
+            if !same {
+                set_password_hash(&mut tx, &root, &hash).await?;
+            }
+        } else {
             let user = NewUser {
                 user_name: self.root_user_name().to_owned(),
                 first_name: Some(String::new()),
@@ -185,6 +197,14 @@ impl Model {
         user_by_name(&mut self.db.read().await?, name_or_email).await
     }
 
+    /// The active account with this e-mail.
+    pub async fn user_by_email(&self, email: &str) -> Result<Option<User>> {
+        if email.is_empty() {
+            return Ok(None); // root's e-mail may be empty
+        }
+        active_user(&mut self.db.read().await?, "`u`.`email` = ?", params![email]).await
+    }
+
     /// The active account with this id, else this name or e-mail. 404 `User <spec> not found`.
     pub async fn find_user(&self, spec: &str) -> Result<User> {
         let mut tx = self.db.read().await?;
@@ -210,56 +230,6 @@ impl Model {
         Ok(self.db.read().await?.count(sql, params![user_name, email]).await? != 0)
     }
 
-    /// The active account if name (or e-mail) and password match. Rehashes an old hash and notes the login.
-    pub async fn check_credentials(&self, name_or_email: &str, password: &str, now: i64) -> Result<Option<User>> {
-        let mut tx = self.db.read().await?;
-        let user = user_by_name(&mut tx, name_or_email).await?;
-        let stored = match &user {
-            Some(user) => {
-                let sql = "SELECT `password` FROM `user` WHERE `user_id` = ?";
-                tx.first(sql, params![&user.user_id])
-                    .await?
-                    .map(|mut row| row.text())
-                    .transpose()?
-            }
-            None => None,
-        };
-        drop(tx);
-        let iterations = self.password_iterations();
-        // An unknown name takes as long as a wrong password, so that names cannot be probed.
-        let hash = stored.unwrap_or_else(|| format!("pbkdf2_sha256${iterations}$unknownname0$AAAA"));
-        let password = password.to_owned();
-        let checked = tokio::task::spawn_blocking(move || {
-            let matches = verify_password(&password, &hash);
-            let rehashed = (matches && needs_rehash(&hash, iterations)).then(|| hash_password(&password, iterations));
-            (matches, rehashed)
-        });
-        let (matches, rehashed) = checked
-            .await
-            .map_err(|error| Error::internal(format!("Password check failed: {error}")))?;
-        let Some(user) = user.filter(|_| matches) else {
-            return Ok(None);
-        };
-        let mut tx = self.db.write().await?;
-        tx.run(
-            "UPDATE `user` SET `last_login` = ? WHERE `user_id` = ?",
-            params![UtcTime::from_unix(now), &user.user_id],
-        )
-        .await?;
-        if let Some(hash) = rehashed {
-            tx.run(
-                "UPDATE `user` SET `password` = ? WHERE `user_id` = ?",
-                params![hash, &user.user_id],
-            )
-            .await?;
-        }
-        tx.commit().await?;
-        Ok(Some(User {
-            last_login: Some(UtcTime::from_unix(now)),
-            ..user
-        }))
-    }
-
     /// Changes the named columns only. 404 if there is no such account; 400 if the new name or e-mail is taken.
     pub async fn update_user(&self, user_id: &str, update: UserUpdate) -> Result<User> {
         if let Some(new) = &update.user_name {
@@ -267,21 +237,18 @@ impl Model {
         }
         let mut tx = self.db.write().await?;
         tx.lock_name("user_name").await?;
-        if active_user(&mut tx, "`u`.`user_id` = ?", params![user_id])
-            .await?
-            .is_none()
-        {
+        let Some(before) = active_user(&mut tx, "`u`.`user_id` = ?", params![user_id]).await? else {
             return Err(not_found(user_id));
-        }
+        };
         if let Some(new) = &update.user_name
             && taken(&mut tx, new, "", user_id).await?
         {
             return Err(Error::usage(format!("User name {new} is already taken.")));
         }
         if let Some(new) = &update.email
-            && taken(&mut tx, "", new, user_id).await?
+            && *new != before.email
         {
-            return Err(Error::usage("User with this email already exists."));
+            change_address(&mut tx, user_id, new).await?;
         }
         let (columns, mut values) = assignments(update);
         if !columns.is_empty() {
@@ -302,7 +269,7 @@ impl Model {
         user.ok_or_else(|| not_found(user_id))
     }
 
-    /// Stores a new password and revokes all tokens of the account.
+    /// Stores a new password and ends all tokens and sessions of the account.
     pub async fn set_password(&self, user_id: &str, password: &str) -> Result<()> {
         let hash = self.hash(password.to_owned()).await?;
         let mut tx = self.db.write().await?;
@@ -348,6 +315,7 @@ impl Model {
             "user_reset_code",
             "oauth2_auth_code",
             "oauth2_token",
+            "user_session",
             "worker_message",
             "worker_run",
             "worker_dependency",
@@ -378,11 +346,9 @@ impl Model {
         rows.into_iter().map(|mut row| row.uuid()).collect()
     }
 
-    /// Hashes on the blocking pool.
+    /// The hash of a new password.
     pub(crate) async fn hash(&self, password: String) -> Result<String> {
-        let iterations = self.password_iterations();
-        let hash = tokio::task::spawn_blocking(move || hash_password(&password, iterations)).await;
-        hash.map_err(|error| Error::internal(format!("Hashing a password failed: {error}")))
+        self.hashing().hash(password).await
     }
 }
 
@@ -398,15 +364,33 @@ pub(crate) async fn user_by_name(tx: &mut Tx, name_or_email: &str) -> Result<Opt
     .await
 }
 
+/// Stores a password and ends what was granted for the old one: tokens, sessions, and codes for a new password.
 pub(crate) async fn set_password_hash(tx: &mut Tx, user_id: &str, hash: &str) -> Result<()> {
     tx.run(
         "UPDATE `user` SET `password` = ? WHERE `user_id` = ?",
         params![hash, user_id],
     )
     .await?;
-    tx.run("DELETE FROM `oauth2_token` WHERE `user_id` = ?", params![user_id])
-        .await
-        .map(drop)
+    for table in ["oauth2_token", "oauth2_auth_code", "user_session", "user_reset_code"] {
+        tx.run(format!("DELETE FROM `{table}` WHERE `user_id` = ?"), params![user_id])
+            .await?;
+    }
+    Ok(())
+}
+
+/// Stores a new e-mail address, if nobody else has it. What was sent to the old one opens nothing any more.
+pub(crate) async fn change_address(tx: &mut Tx, user_id: &str, email: &str) -> Result<()> {
+    tx.lock_name("user_name").await?;
+    if taken(tx, "", email, user_id).await? {
+        return Err(Error::usage("User with this email already exists."));
+    }
+    let sql = "UPDATE `user` SET `email` = ? WHERE `user_id` = ?";
+    tx.run(sql, params![email, user_id]).await?;
+    for table in ["user_verification", "user_reset_code"] {
+        tx.run(format!("DELETE FROM `{table}` WHERE `user_id` = ?"), params![user_id])
+            .await?;
+    }
+    Ok(())
 }
 
 /// Whether somebody else has the name or the e-mail; empty texts are not looked for. Inactive accounts count too: the
@@ -445,9 +429,8 @@ async fn insert_user(tx: &mut Tx, user_id: &UserId, user: &NewUser, hash: &str, 
 }
 
 fn assignments(update: UserUpdate) -> (Vec<&'static str>, Vec<Value>) {
-    let pairs: [(&'static str, Option<Value>); 15] = [
+    let pairs: [(&'static str, Option<Value>); 14] = [
         ("`user_name` = ?", update.user_name.map(Value::from)),
-        ("`email` = ?", update.email.map(Value::from)),
         ("`first_name` = ?", update.first_name.map(Value::from)),
         ("`last_name` = ?", update.last_name.map(Value::from)),
         ("`affiliation` = ?", update.affiliation.map(Value::from)),

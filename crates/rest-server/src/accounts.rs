@@ -5,6 +5,13 @@ use domain::user::Quota;
 use domain::{Error, Result, name, password};
 use model::{Model, NewUser, User};
 
+/// Most characters of a user name; as wide as its column, like the next ones.
+pub(crate) const MAX_USER_NAME: usize = 63;
+/// Most characters of a first or last name.
+pub(crate) const MAX_PERSON_NAME: usize = 30;
+/// Most characters of an affiliation or a web address.
+pub(crate) const MAX_AFFILIATION: usize = 255;
+
 /// What an operator says about a new account.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -39,7 +46,7 @@ pub async fn create(model: &Model, defaults: &DefaultUser, account: Account, now
 }
 
 /// The quotas of a new account: academic addresses have their own.
-fn quota_for(email: &str, defaults: &DefaultUser) -> Quota {
+pub(crate) fn quota_for(email: &str, defaults: &DefaultUser) -> Quota {
     let (time_quota, disk_quota) = if is_academic(email) {
         (defaults.edu_time_quota, defaults.edu_disk_quota)
     } else {

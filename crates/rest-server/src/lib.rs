@@ -6,11 +6,16 @@
 
 pub mod accounts;
 mod auth;
+mod captcha;
+mod client_address;
 mod error;
 mod fetch;
+mod form;
 mod input;
 pub mod listener;
+pub mod mail;
 mod openapi;
+mod origin;
 mod params;
 mod path;
 mod pipeline;
@@ -24,8 +29,10 @@ pub mod routes;
 mod serve;
 mod state;
 pub mod telemetry;
+mod throttle;
 pub mod traffic;
 
+pub use captcha::Captcha;
 pub use routes::router;
 pub use serve::{ServeOptions, finish, open_state, serve};
-pub use state::{AppState, Settings};
+pub use state::{AppState, MailOverride, Settings};

@@ -269,17 +269,21 @@ fn write_error_body(response: &mut Response, error: &ErrorText, plain: bool, req
     *response.body_mut() = Body::from(body);
 }
 
+/// A text that can stand in an element or in a quoted attribute.
+pub fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
 fn error_page(status: StatusCode, message: &str) -> String {
     let title = format!(
         "Error: {} {}",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default()
     );
-    let message = message
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;");
+    let message = escape_html(message);
     format!(
         "<!DOCTYPE html>\n<html><head><title>{title}</title></head>\n<body><h1>{title}</h1>\n<pre>{message}</pre>\n</body></html>\n"
     )

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::Document;
 use axum::response::Response;
-use domain::config::ServerConfig;
+use domain::config::{MailSettings, ServerConfig};
 use domain::run::NETCAT_BYTES;
 use hub::Hub;
 use model::{Model, WorkerKey};
@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::cookie::SessionSigner;
-
+use crate::captcha::Captcha;
 use crate::fetch::Fetcher;
+use crate::mail::Mailer;
 use crate::repeats::Repeats;
 use crate::replies::Replies;
 use crate::respond;
@@ -38,6 +39,47 @@ pub struct Settings {
     pub fetch_timeout: Duration,
     /// Directory of `/rest/static` (`CODALAB_STATIC_DIR`).
     pub static_dir: Option<PathBuf>,
+    /// Asked at sign-up (`CODALAB_RECAPTCHA_SECRET_KEY`, `CODALAB_RECAPTCHA_URL`).
+    pub captcha: Option<Captcha>,
+    /// Goes before the `email` section of `config.json` (`CODALAB_EMAIL_HOST`, `…_USERNAME`, `…_PASSWORD`).
+    pub mail: MailOverride,
+}
+
+/// What the environment says about the mail server.
+#[derive(Clone, Default)]
+pub struct MailOverride {
+    /// Name of the server.
+    pub host: Option<String>,
+    /// Login name.
+    pub username: Option<String>,
+    /// Login password. Never printed.
+    pub password: Option<String>,
+}
+
+impl MailOverride {
+    fn over(&self, file: Option<MailSettings>) -> Option<MailSettings> {
+        let mut settings = match (&self.host, file) {
+            (Some(host), Some(file)) => MailSettings {
+                host: host.clone(),
+                ..file
+            },
+            (Some(host), None) => MailSettings::new(host),
+            (None, file) => file?,
+        };
+        if let Some(username) = &self.username {
+            settings.username.clone_from(username);
+        }
+        settings.password = self.password.clone().or(settings.password);
+        Some(settings)
+    }
+}
+
+impl std::fmt::Debug for MailOverride {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MailOverride")
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -48,13 +90,15 @@ impl Default for Settings {
             default_store: None,
             fetch_timeout: Duration::from_secs(300),
             static_dir: None,
+            captcha: None,
+            mail: MailOverride::default(),
         }
     }
 }
 
 impl Settings {
-    /// Reads `CODALAB_PROTECTED_MODE`, `CODALAB_DEFAULT_BUNDLE_STORE_NAME`, `CODALAB_URLOPEN_TIMEOUT_SECONDS` and
-    /// `CODALAB_STATIC_DIR`.
+    /// Reads the environment: `CODALAB_PROTECTED_MODE`, `CODALAB_DEFAULT_BUNDLE_STORE_NAME`,
+    /// `CODALAB_URLOPEN_TIMEOUT_SECONDS`, `CODALAB_STATIC_DIR`, `CODALAB_RECAPTCHA_…`, `CODALAB_EMAIL_…`.
     pub fn from_env() -> domain::Result<Self> {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let protected_mode = match text("CODALAB_PROTECTED_MODE")
@@ -80,7 +124,15 @@ impl Settings {
                 }
             },
         };
+        let captcha = text("CODALAB_RECAPTCHA_SECRET_KEY")
+            .and_then(|secret| Captcha::new(&secret, text("CODALAB_RECAPTCHA_URL").as_deref()));
         Ok(Self {
+            captcha,
+            mail: MailOverride {
+                host: text("CODALAB_EMAIL_HOST"),
+                username: text("CODALAB_EMAIL_USERNAME"),
+                password: text("CODALAB_EMAIL_PASSWORD"),
+            },
             protected_mode,
             fetch_timeout,
             static_dir: text("CODALAB_STATIC_DIR").map(PathBuf::from),
@@ -110,6 +162,8 @@ pub struct Shared {
     pub shutdown: CancellationToken,
     /// Bounds and counters.
     pub traffic: Arc<Traffic>,
+    /// Sends mail in the background.
+    pub mail: Mailer,
     pub(crate) sessions: SessionSigner,
     pub(crate) replies: Replies,
     /// Answers for requests that arrive twice.
@@ -143,8 +197,21 @@ impl AppState {
         settings: Settings,
         shutdown: CancellationToken,
     ) -> Self {
-        let sessions = SessionSigner::new(&config.secret_key);
         let fetcher = Fetcher::new(config.fetch.clone(), settings.fetch_timeout);
+        let sessions = SessionSigner::new(
+            &config.secret_key,
+            &config.previous_secret_keys,
+            config.session_http_only,
+        );
+        let tasks = TaskTracker::new();
+        let smtp = settings.mail.over(config.mail.clone());
+        let mail = Mailer::new(smtp.as_ref(), config.mail_to_log, tasks.clone(), shutdown.clone());
+        if smtp.is_some() && config.public_url.is_none() {
+            tracing::warn!(
+                "links in mails name the host that the request names; set server/public_url in config.json, so that nobody \
+                 can make others follow a link to a host of his own"
+            );
+        }
         Self(Arc::new(Shared {
             model,
             storage,
@@ -157,7 +224,8 @@ impl AppState {
             replies: Replies::default(),
             repeats: Repeats::default(),
             fetcher,
-            tasks: TaskTracker::new(),
+            tasks,
+            mail,
             publishing: tokio::sync::Mutex::new(()),
             worker_tokens: Mutex::default(),
             byte_workers: Mutex::default(),

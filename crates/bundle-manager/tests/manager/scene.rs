@@ -61,7 +61,7 @@ impl Scene {
         let model = Model::connect(
             database.url(),
             &ModelOptions {
-                password_iterations: 1,
+                password_cost: model::PasswordCost::CHEAPEST,
                 ..ModelOptions::default()
             },
         )

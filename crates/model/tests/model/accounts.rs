@@ -4,6 +4,7 @@ use domain::UserId;
 use model::{NewUser, UserUpdate};
 
 use crate::fixture::{NOW, dataset, plenty, refused};
+use crate::sql::Sql;
 
 on_both! {
     async fn accounts_are_found_by_id_name_and_email(f) {
@@ -96,6 +97,7 @@ on_both! {
         f.issue_token("codalab_cli_client", "ada", NOW).await.unwrap();
         f.verification_key("ada", NOW).await.unwrap();
         f.reset_code("ada", NOW).await.unwrap();
+        f.start_session("ada", NOW + 9, NOW).await.unwrap();
         let group = f.create_group("g", "bob").await.unwrap().group;
         f.add_group_members(&group, &["ada"], false).await.unwrap();
         f.delete_user("ada").await.unwrap();
@@ -120,32 +122,155 @@ on_both! {
         let second = f.issue_token("codalab_cli_client", "ada", later).await.unwrap();
         assert!(f.refresh_token("codalab_worker_client", &token.refresh_token, later).await.unwrap().is_none());
         let third = f.refresh_token("codalab_cli_client", &token.refresh_token, later).await.unwrap().unwrap();
-        assert!(f.refresh_token("codalab_cli_client", &token.refresh_token, later).await.unwrap().is_none());
+        // A client that lost the answer asks again with the old token.
+        assert!(f.refresh_token("codalab_cli_client", &token.refresh_token, later + 1).await.unwrap().is_some());
+        let month = NOW + 30 * 86_400;
+        assert!(f.refresh_token("codalab_cli_client", &token.refresh_token, month).await.unwrap().is_none());
         assert!(f.authenticate(&third.access_token, later).await.unwrap().is_some());
         assert!(f.authenticate(&second.access_token, later).await.unwrap().is_some());
-        f.revoke_token(&third.access_token).await.unwrap();
+        f.revoke_token("codalab_worker_client", &third.access_token).await.unwrap();
+        f.revoke_token("codalab_cli_client", &third.access_token.to_uppercase()).await.unwrap();
+        assert!(f.authenticate(&third.access_token, later).await.unwrap().is_some());
+        f.revoke_token("codalab_cli_client", &third.refresh_token).await.unwrap();
         assert!(f.authenticate(&third.access_token, later).await.unwrap().is_none());
         f.set_password("ada", "new-password").await.unwrap();
         assert!(f.authenticate(&second.access_token, later).await.unwrap().is_none());
     }
 
-    async fn keys_and_codes_work_once_and_not_for_ever(f) {
-        let key = f.verification_key("ada", NOW).await.unwrap();
-        assert_eq!(f.verification_key("ada", NOW + 9).await.unwrap(), key);
+    async fn verification_keys_work_once_and_not_for_ever(f) {
+        let first = f.verification_key("ada", NOW).await.unwrap();
+        let second = f.verification_key("ada", NOW + 9).await.unwrap();
+        assert!(first.len() == 32 && first != second);
+        for (key, at, good) in [(first.as_str(), NOW, true), (&second, NOW + 7 * 86_400, true),
+            (&first, NOW + 7 * 86_400, false), ("nonsense", NOW, false), ("", NOW, false)] {
+            assert_eq!(f.verification_key_exists(key, at).await.unwrap(), good, "{key}");
+        }
         assert!(!f.verify_user("nonsense", NOW).await.unwrap());
-        assert!(f.verify_user(&key, NOW).await.unwrap());
+        assert!(f.verify_user(&first, NOW).await.unwrap());
+        for used in [first, second] {
+            assert!(!f.verify_user(&used, NOW).await.unwrap());
+        }
+        let oldest = f.verification_key("ada", NOW).await.unwrap();
+        for _ in 0..5 {
+            f.verification_key("ada", NOW).await.unwrap();
+        }
+        assert!(!f.verify_user(&oldest, NOW).await.unwrap());
+    }
+
+    async fn a_new_address_makes_what_the_old_one_got_worthless(f) {
+        let key = f.verification_key("ada", NOW).await.unwrap();
+        let code = f.reset_code("ada", NOW).await.unwrap();
+        assert_eq!(
+            refused(f.change_email("ada", "BOB@example.org", NOW).await),
+            (400, "User with this email already exists.".to_owned())
+        );
+        assert!(f.reset_code_exists(&code, NOW).await.unwrap());
+        let fresh = f.change_email("ada", "new@example.org", NOW).await.unwrap();
+        let ada = f.user("ada").await.unwrap().unwrap();
+        assert_eq!((ada.email.as_str(), ada.is_verified), ("new@example.org", false));
         assert!(!f.verify_user(&key, NOW).await.unwrap());
+        assert!(!f.reset_code_exists(&code, NOW).await.unwrap());
+        assert!(f.verify_user(&fresh, NOW).await.unwrap());
+        let again = f.verification_key("ada", NOW).await.unwrap();
+        let same = UserUpdate { email: Some("new@example.org".into()), ..UserUpdate::default() };
+        f.update_user("ada", same).await.unwrap();
+        assert!(f.verification_key_exists(&again, NOW).await.unwrap());
+        let other = UserUpdate { email: Some("other@example.org".into()), ..UserUpdate::default() };
+        f.update_user("ada", other).await.unwrap();
+        assert!(!f.verification_key_exists(&again, NOW).await.unwrap());
+    }
+
+    async fn reset_codes_work_once_for_a_day_and_only_the_newest(f) {
         let old = f.reset_code("ada", NOW).await.unwrap();
-        assert!(!f.reset_code_exists(&old, NOW + 25 * 3600).await.unwrap());
-        let (one, two) = (f.reset_code("ada", NOW).await.unwrap(), f.reset_code("ada", NOW).await.unwrap());
-        assert!(f.reset_code_exists(&one, NOW).await.unwrap());
-        assert_eq!(f.reset_password(&two, "brand-new", NOW).await.unwrap(), Some(UserId::from("ada")));
-        assert_eq!(f.reset_password(&one, "brand-new", NOW).await.unwrap(), None);
+        assert!(f.reset_code_exists(&old, NOW + 86_399).await.unwrap());
+        assert!(!f.reset_code_exists(&old, NOW + 86_400).await.unwrap());
+        let new = f.reset_code("ada", NOW).await.unwrap();
+        assert!(!f.reset_code_exists(&old, NOW).await.unwrap());
+        assert_eq!(f.reset_password(&old, "brand-new", NOW).await.unwrap(), None);
+        assert_eq!(f.reset_password(&new, "brand-new", NOW + 86_400).await.unwrap(), None);
+        let (one, two) = tokio::join!(f.reset_password(&new, "brand-new", NOW), f.reset_password(&new, "brand-new", NOW));
+        assert_eq!([one.unwrap(), two.unwrap()].iter().flatten().count(), 1);
         assert!(f.check_credentials("ada", "brand-new", NOW).await.unwrap().is_some());
-        let code = f.issue_auth_code("codalab_cli_client", "ada", "http://x", NOW).await.unwrap();
+    }
+
+    async fn secrets_are_stored_as_hashes_that_open_nothing(f) {
+        let code = f.reset_code("ada", NOW).await.unwrap();
+        let key = f.verification_key("ada", NOW).await.unwrap();
+        let token = f.issue_token("codalab_cli_client", "ada", NOW).await.unwrap();
+        let session = f.start_session("ada", NOW + 10, NOW).await.unwrap();
+        let mut sql = Sql::connect(f.database.url()).await;
+        let stored_code = sql.text("SELECT code FROM user_reset_code").await;
+        let stored_key = sql.text("SELECT `key` FROM user_verification").await;
+        let stored_token = sql.text("SELECT access_token FROM oauth2_token").await;
+        let stored_session = sql.text("SELECT id FROM user_session").await;
+        sql.close().await;
+        assert!(stored_code != code && stored_key != key && stored_token != token.access_token && stored_session != session);
+        assert_eq!(f.reset_password(&stored_code, "brand-new", NOW).await.unwrap(), None);
+        assert!(!f.verify_user(&stored_key, NOW).await.unwrap());
+        assert_eq!(f.authenticate(&stored_token, NOW).await.unwrap(), None);
+        assert_eq!(f.session_user(&stored_session, NOW).await.unwrap(), None);
+    }
+
+    async fn keys_and_codes_that_codalab_1_7_stored_in_clear_work(f) {
+        let mut sql = Sql::connect(f.database.url()).await;
+        sql.run("INSERT INTO user_verification (user_id, date_created, `key`) VALUES ('ada', '2027-01-15 08:00:00', '0123456789abcdef0123456789abcdef')").await;
+        sql.run("INSERT INTO user_reset_code (user_id, date_created, code) VALUES ('ada', '2027-01-15 08:00:00', 'fedcba9876543210fedcba9876543210')").await;
+        sql.close().await;
+        assert!(f.verify_user("0123456789abcdef0123456789abcdef", NOW).await.unwrap());
+        assert!(f.reset_password("fedcba9876543210fedcba9876543210", "brand-new", NOW).await.unwrap().is_some());
+    }
+
+    async fn authorization_codes_work_once_and_for_their_address(f) {
+        let code = f.issue_auth_code("codalab_cli_client", "ada", "http://x", Some("abc"), NOW).await.unwrap();
         assert_eq!(f.take_auth_code("codalab_cli_client", &code, "http://y", NOW).await.unwrap(), None);
         assert_eq!(f.take_auth_code("codalab_cli_client", &code, "http://x", NOW + 101).await.unwrap(), None);
-        assert!(f.take_auth_code("codalab_cli_client", &code, "http://x", NOW + 99).await.unwrap().is_some());
+        let taken = f.take_auth_code("codalab_cli_client", &code, "http://x", NOW + 99).await.unwrap();
+        assert_eq!(taken, Some((UserId::from("ada"), Some("abc".to_owned()))));
         assert_eq!(f.take_auth_code("codalab_cli_client", &code, "http://x", NOW).await.unwrap(), None);
+    }
+
+    async fn sessions_end_by_logging_out_in_time_and_with_the_password(f) {
+        let one = f.start_session("ada", NOW + 100, NOW).await.unwrap();
+        let two = f.start_session("ada", NOW + 100, NOW).await.unwrap();
+        assert_eq!(f.session_user(&one, NOW + 99).await.unwrap().unwrap().user_id, "ada");
+        assert_eq!(f.session_user(&one, NOW + 100).await.unwrap(), None);
+        assert_eq!(f.session_user("", NOW).await.unwrap(), None);
+        assert!(f.end_session(&one).await.unwrap());
+        assert!(!f.end_session(&one).await.unwrap());
+        assert_eq!(f.session_user(&one, NOW).await.unwrap(), None);
+        assert!(f.session_user(&two, NOW).await.unwrap().is_some());
+        f.set_password("ada", "brand-new").await.unwrap();
+        assert_eq!(f.session_user(&two, NOW).await.unwrap(), None);
+        let inactive = f.start_session("ada", NOW + 100, NOW).await.unwrap();
+        f.update_user("ada", UserUpdate { is_active: Some(false), ..UserUpdate::default() }).await.unwrap();
+        assert_eq!(f.session_user(&inactive, NOW).await.unwrap(), None);
+        f.start_session("bob", NOW + 300, NOW + 200).await.unwrap();
+        let mut sql = Sql::connect(f.database.url()).await;
+        assert_eq!(sql.number("SELECT COUNT(*) FROM user_session").await, 1);
+        sql.close().await;
+    }
+
+    async fn an_old_hash_is_replaced_at_login_and_a_foreign_one_is_not(f) {
+        let mut sql = Sql::connect(f.database.url()).await;
+        let old = "pbkdf2_sha256$30000$saltsaltsalt$EN7F+HMuCfdiDKru+R71HcEYcEqsJ9Rh7vr1g5lBb7o=";
+        sql.run(&format!("UPDATE user SET password = '{old}' WHERE user_id = 'ada'")).await;
+        assert!(f.check_credentials("ada", "wrong", NOW).await.unwrap().is_none());
+        assert_eq!(sql.text("SELECT password FROM user WHERE user_id = 'ada'").await, old);
+        assert!(f.check_credentials("ada", "hello", NOW).await.unwrap().is_some());
+        let new = sql.text("SELECT password FROM user WHERE user_id = 'ada'").await;
+        assert!(new.starts_with("$argon2id$v=19$"), "{new}");
+        assert!(f.check_credentials("ada", "hello", NOW).await.unwrap().is_some());
+        assert_eq!(sql.text("SELECT password FROM user WHERE user_id = 'ada'").await, new);
+        sql.run("UPDATE user SET password = '' WHERE user_id = 'ada'").await;
+        assert!(f.check_credentials("ada", "", NOW).await.unwrap().is_none());
+        sql.close().await;
+    }
+
+    async fn root_keeps_its_tokens_if_its_password_stays(f) {
+        let token = f.issue_token("codalab_cli_client", "0", NOW).await.unwrap().access_token;
+        f.ensure_root("rootroot", plenty(), NOW).await.unwrap();
+        assert!(f.authenticate(&token, NOW).await.unwrap().is_some());
+        f.ensure_root("another1", plenty(), NOW).await.unwrap();
+        assert!(f.authenticate(&token, NOW).await.unwrap().is_none());
     }
 }

@@ -70,7 +70,7 @@ impl std::ops::Deref for Fixture {
 
 pub fn options() -> ModelOptions {
     ModelOptions {
-        password_iterations: 1000,
+        password_cost: model::PasswordCost::CHEAPEST,
         ..ModelOptions::default()
     }
 }

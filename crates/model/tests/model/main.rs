@@ -8,6 +8,7 @@ mod accounts;
 mod adoption;
 mod bundles;
 mod invariants;
+mod limits;
 mod permissions;
 mod resolution;
 mod runs;

@@ -1,7 +1,9 @@
-//! Who asks: bearer token, else session cookie, else the anonymous public user.
+//! Who asks: bearer token, else session cookie, else the anonymous public user. Another way to identify oneself (personal
+//! access tokens, OpenID Connect) has its place in [`identify`]; what the routes see is a [`Viewer`] in any case.
 //!
 //! Handlers name the guard of their route as an argument type, so that no route can forget it: [`Open`], [`Login`],
-//! [`Protected`], [`LoginProtected`], and [`LoginUnverified`] for the few routes that unverified accounts may use.
+//! [`Protected`], [`LoginProtected`], and [`LoginUnverified`] or [`Whoever`] for the few routes that unverified accounts may
+//! use.
 
 pub mod cookie;
 
@@ -9,13 +11,15 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, header};
 use model::User;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{ApiError, ApiResult};
+use crate::origin;
 use crate::pipeline::{RequestContext, is_ajax};
 use crate::state::AppState;
+use cookie::{BadCookie, Presented};
 
 /// Where the browser app shows its login form.
 const LOGIN_PAGE: &str = "/account/login";
@@ -50,6 +54,9 @@ impl From<User> for Viewer {
 /// No guard.
 #[derive(Clone, Debug)]
 pub struct Open(pub Viewer);
+/// No guard, and whoever is logged in need not be verified.
+#[derive(Clone, Debug)]
+pub struct Whoever(pub Viewer);
 /// Somebody verified is logged in.
 #[derive(Clone, Debug)]
 pub struct Login(pub Viewer, pub Arc<User>);
@@ -68,6 +75,14 @@ impl FromRequestParts<AppState> for Open {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
         Ok(Self(verified(parts, state).await?))
+    }
+}
+
+impl FromRequestParts<AppState> for Whoever {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
+        Ok(Self(authenticate(parts, state).await?))
     }
 }
 
@@ -141,11 +156,18 @@ async fn identify(parts: &Parts, state: &AppState) -> ApiResult<Viewer> {
     {
         return Ok(user.into());
     }
-    if let Some(session) = state.sessions.session(&parts.headers, state.now())
-        && let Some(user) = state.model.user(&session.user_id).await?
-    {
-        check_origin(parts)?;
-        return Ok(user.into());
+    match state.sessions.presented(&parts.headers, state.now()) {
+        Presented::Nothing => return Ok(Viewer::default()),
+        Presented::Session(session) => {
+            if let Some(user) = state.model.session_user(&session.id, state.now()).await? {
+                origin::check(parts, state)?;
+                return Ok(user.into());
+            }
+        }
+        Presented::Junk => {}
+    }
+    if let Some(bad_cookie) = parts.extensions.get::<BadCookie>() {
+        bad_cookie.note();
     }
     Ok(Viewer::default())
 }
@@ -157,43 +179,6 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
         .eq_ignore_ascii_case("bearer")
         .then(|| token.trim())
         .filter(|token| !token.is_empty())
-}
-
-/// A cookie travels with requests that other sites start, so changes need an origin that is ours.
-fn check_origin(parts: &Parts) -> ApiResult<()> {
-    if matches!(parts.method, Method::GET | Method::HEAD) {
-        return Ok(());
-    }
-    let text = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(source) = text(header::ORIGIN).or_else(|| text(header::REFERER)) else {
-        return Ok(());
-    };
-    let ours = host(&parts.headers);
-    let theirs = url::Url::parse(source).ok().and_then(|url| {
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        url.host_str().map(|host| format!("{host}{port}"))
-    });
-    if theirs.as_deref() == Some(ours) {
-        Ok(())
-    } else {
-        Err(ApiError::permission(
-            "This request was started by another site. Open CodaLab itself and try again.",
-        ))
-    }
-}
-
-/// Host (and port) by which the client knows this server.
-pub fn host(headers: &HeaderMap) -> &str {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    text("x-forwarded-host").or_else(|| text("host")).unwrap_or("localhost")
-}
-
-/// `http` or `https`, as the client sees it.
-pub fn scheme(headers: &HeaderMap) -> &str {
-    match headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok()) {
-        Some("https") => "https",
-        _ => "http",
-    }
 }
 
 fn check_access(parts: &Parts, state: &AppState, viewer: &Viewer) -> ApiResult<()> {
@@ -221,7 +206,7 @@ fn login_redirect(parts: &Parts) -> ApiError {
     let path = crate::path::full_uri(parts)
         .path_and_query()
         .map_or("/", |path| path.as_str());
-    let here = format!("{}://{}{path}", scheme(&parts.headers), host(&parts.headers));
+    let here = format!("{}{path}", origin::of_request(&parts.headers));
     ApiError::Redirect(format!(
         "{LOGIN_PAGE}?next={}",
         utf8_percent_encode(&here, NON_ALPHANUMERIC)
@@ -245,21 +230,6 @@ mod tests {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
             assert_eq!(bearer_token(&headers), expected, "{value}");
         }
-    }
-
-    #[test]
-    fn changes_by_cookie_must_come_from_our_own_pages() {
-        let parts = |method: &str, origin: &str| {
-            let request = Request::builder()
-                .method(method)
-                .uri("/rest/user")
-                .header("host", "lab:2900")
-                .header("origin", origin);
-            request.body(()).unwrap().into_parts().0
-        };
-        assert!(check_origin(&parts("PATCH", "http://lab:2900")).is_ok());
-        assert!(check_origin(&parts("PATCH", "http://evil.example")).is_err());
-        assert!(check_origin(&parts("GET", "http://evil.example")).is_ok());
     }
 
     #[test]

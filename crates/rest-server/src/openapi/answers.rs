@@ -58,9 +58,7 @@ impl IntoResponses for FormFailures {
         let own = [
             (303, "To where the form says"),
             (400, "The form is malformed"),
-            (415, "The body is no form"),
-            (422, "A field of the form is malformed"),
-            (429, "Too many tries; try again after `Retry-After`"),
+            (403, "Another site sent the form"),
         ];
         texts(own.iter().chain(&WRITE).chain(&SERVER))
     }

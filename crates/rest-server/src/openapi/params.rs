@@ -98,6 +98,34 @@ pub struct RedirectQuery {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
+pub struct AuthorizeQuery {
+    /// The client.
+    client_id: String,
+    /// One of the addresses that the client has registered.
+    redirect_uri: String,
+    /// `code`.
+    response_type: String,
+    /// `default`.
+    scope: Option<String>,
+    /// Comes back unchanged.
+    state: Option<String>,
+    /// PKCE.
+    code_challenge: Option<String>,
+    /// `S256`.
+    code_challenge_method: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OAuthErrorQuery {
+    /// The kind of failure.
+    error: Option<String>,
+    /// More about it.
+    error_description: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct FormatQuery {
     /// 1: schema errors as JSON text.
     #[param(minimum = 0, maximum = 1)]

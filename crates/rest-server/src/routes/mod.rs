@@ -31,6 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 
 use crate::error::ApiResult;
+use crate::origin;
 use crate::present::{self, UserView};
 use crate::repeats;
 use crate::state::AppState;
@@ -57,7 +58,8 @@ pub fn router(state: AppState) -> Router {
         .fallback(pipeline::not_found)
         .method_not_allowed_fallback(pipeline::method_not_allowed)
         .layer(DefaultBodyLimit::disable())
-        .layer(CatchPanicLayer::custom(pipeline::panic_response));
+        .layer(CatchPanicLayer::custom(pipeline::panic_response))
+        .layer(from_fn(origin::finish));
     let router = match cors(&state.config.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
@@ -139,10 +141,17 @@ fn json_routes() -> Routes {
 pub(crate) fn described(description: &mut utoipa::openapi::OpenApi) {
     #[derive(OpenApi)]
     #[openapi(paths(
-        account::css,
-        account::login,
-        account::logout,
-        account::verify,
+        account::reset::finalize,
+        account::reset::request,
+        account::reset::request_own,
+        account::reset::verify,
+        account::session::css,
+        account::session::login,
+        account::session::logout,
+        account::signup::sign_up,
+        account::verification::change_email,
+        account::verification::resend,
+        account::verification::verify,
         actions::act,
         bundles::create::create,
         bundles::delete::delete,
@@ -178,8 +187,11 @@ pub(crate) fn described(description: &mut utoipa::openapi::OpenApi) {
         locations::one,
         locations::paths,
         locations::set_state,
-        oauth2::revoke,
-        oauth2::token,
+        oauth2::authorize::answer,
+        oauth2::authorize::ask,
+        oauth2::authorize::errors,
+        oauth2::token::issue,
+        oauth2::token::revoke,
         openapi::json,
         permissions::set_on_bundles,
         permissions::set_on_worksheets,
@@ -214,12 +226,22 @@ pub(crate) fn described(description: &mut utoipa::openapi::OpenApi) {
 
 fn account_routes() -> Routes {
     Routes::new()
-        .post("/oauth2/token", oauth2::token)
-        .post("/oauth2/revoke", oauth2::revoke)
-        .post("/account/login", account::login)
-        .get("/account/logout", account::logout)
-        .get("/account/css", account::css)
-        .get("/account/verify/{key}", account::verify)
+        .post("/oauth2/token", oauth2::token::issue)
+        .post("/oauth2/revoke", oauth2::token::revoke)
+        .get("/oauth2/authorize", oauth2::authorize::ask)
+        .post("/oauth2/authorize", oauth2::authorize::answer)
+        .get("/oauth2/errors", oauth2::authorize::errors)
+        .post("/account/login", account::session::login)
+        .get("/account/logout", account::session::logout)
+        .get("/account/css", account::session::css)
+        .post("/account/signup", account::signup::sign_up)
+        .get("/account/verify/{key}", account::verification::verify)
+        .get("/account/resend", account::verification::resend)
+        .post("/account/changeemail", account::verification::change_email)
+        .get("/account/reset", account::reset::request_own)
+        .post("/account/reset", account::reset::request)
+        .get("/account/reset/verify/{code}", account::reset::verify)
+        .post("/account/reset/finalize", account::reset::finalize)
 }
 
 fn user_routes() -> Routes {

@@ -82,7 +82,7 @@ impl TestServer {
         let model = Model::connect(
             &url,
             &ModelOptions {
-                password_iterations: 1,
+                password_cost: model::PasswordCost::CHEAPEST,
                 ..ModelOptions::default()
             },
         )
