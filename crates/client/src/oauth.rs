@@ -93,8 +93,18 @@ async fn grant(endpoint: &Endpoint, client_id: &str, form: &[(&str, &str)]) -> R
     match endpoint.send(request).await {
         Ok(response) => Token::from_answer(endpoint, response.json().await?, unix_now()),
         Err(Error::Status { status: 401 | 404, .. }) => Err(Error::BadCredentials),
+        Err(Error::Status { status, message }) => Err(Error::Status {
+            status,
+            message: description(&message).unwrap_or(message),
+        }),
         Err(error) => Err(error),
     }
+}
+
+/// What a refusal of the token endpoint says to people, e.g. when to try again after too many failures.
+fn description(body: &str) -> Option<String> {
+    let refusal: Value = serde_json::from_str(body).ok()?;
+    refusal["error_description"].as_str().map(str::to_owned)
 }
 
 /// Seconds since 1970.
@@ -102,4 +112,18 @@ pub(crate) fn unix_now() -> f64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_the_description_of_a_refusal() {
+        let body = r#"{"error": "slow_down", "error_description": "Try again in 5 seconds."}"#;
+        assert_eq!(description(body).as_deref(), Some("Try again in 5 seconds."));
+        for other in ["", "no JSON", "{}", r#"{"error_description": 3}"#] {
+            assert_eq!(description(other), None, "{other}");
+        }
+    }
 }

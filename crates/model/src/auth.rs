@@ -68,6 +68,25 @@ impl Model {
         .transpose()
     }
 
+    /// Registers a client application. 409 if there is one with this id.
+    pub async fn add_oauth_client(&self, client: &OauthClient) -> Result<()> {
+        let mut tx = self.db.write().await?;
+        tx.run(
+            "INSERT INTO `oauth2_client` (`client_id`, `name`, `secret`, `user_id`, `grant_type`, `response_type`, `scopes`, \
+             `redirect_uris`) VALUES (?, ?, NULL, NULL, ?, ?, ?, ?)",
+            params![
+                &client.client_id,
+                client.name.clone(),
+                &client.grant_type,
+                &client.response_type,
+                client.scopes.join(","),
+                client.redirect_uris.join(","),
+            ],
+        )
+        .await?;
+        tx.commit().await
+    }
+
     /// A new pair of tokens for a user who has proved who he is.
     pub async fn issue_token(&self, client_id: &str, user_id: &str, now: i64) -> Result<Token> {
         let mut tx = self.db.write().await?;

@@ -245,8 +245,9 @@ mod tests {
 
     #[test]
     fn limits_are_read_and_mistakes_named() {
-        let limits =
-            |value: Value| ServerConfig::from_value(&json!({"server": {"attempts": value}})).map(|config| config.attempts);
+        let limits = |value: Value| {
+            ServerConfig::from_value(&json!({"server": {"attempts": value}})).map(|config| config.attempts)
+        };
         assert_eq!(limits(json!({})).unwrap(), AttemptLimits::default());
         let changed = limits(json!({"login_account": "3/1h", "mail_account": "off"})).unwrap();
         assert_eq!(changed.login_account, Some(Rate::new(3, 3600.0)));

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use model::{User, UserSearch, UserUpdate};
 use serde_json::Value;
 
+use crate::accounts::{MAX_AFFILIATION, MAX_PERSON_NAME, MAX_USER_NAME};
 use crate::auth::{Login, LoginUnverified, Open, Viewer};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
@@ -83,10 +84,21 @@ pub async fn update_own(
 
 /// What users may change about themselves.
 fn profile_update(input: &ResourceInput) -> ApiResult<UserUpdate> {
-    let nullable = |name: &str| -> ApiResult<Option<Option<String>>> {
-        Ok(input.nullable_text(name)?.map(|value| value.map(str::to_owned)))
+    let nullable = |name: &str, most: usize| -> ApiResult<Option<Option<String>>> {
+        let value = input.nullable_text(name)?;
+        match value.flatten() {
+            Some(text) if text.chars().count() > most => Err(input.invalid(name, &too_long(most))),
+            _ => Ok(value.map(|value| value.map(str::to_owned))),
+        }
     };
-    let url = nullable("url")?;
+    let user_name = input.text("user_name")?.map(str::to_owned);
+    if user_name
+        .as_ref()
+        .is_some_and(|name| name.chars().count() > MAX_USER_NAME)
+    {
+        return Err(input.invalid("user_name", &too_long(MAX_USER_NAME)));
+    }
+    let url = nullable("url", MAX_AFFILIATION)?;
     if let Some(Some(text)) = &url
         && !text.is_empty()
         && url::Url::parse(text).is_err()
@@ -94,15 +106,19 @@ fn profile_update(input: &ResourceInput) -> ApiResult<UserUpdate> {
         return Err(input.invalid("url", "Not a valid URL."));
     }
     Ok(UserUpdate {
-        user_name: input.text("user_name")?.map(str::to_owned),
-        first_name: nullable("first_name")?,
-        last_name: nullable("last_name")?,
-        affiliation: nullable("affiliation")?,
+        user_name,
+        first_name: nullable("first_name", MAX_PERSON_NAME)?,
+        last_name: nullable("last_name", MAX_PERSON_NAME)?,
+        affiliation: nullable("affiliation", MAX_AFFILIATION)?,
         url,
-        avatar_id: nullable("avatar_id")?,
+        avatar_id: nullable("avatar_id", MAX_USER_NAME)?,
         notifications: input.int("notifications")?,
         ..UserUpdate::default()
     })
+}
+
+fn too_long(most: usize) -> String {
+    format!("Longer than maximum length {most}.")
 }
 
 /// A new user name must be well-formed and free.
@@ -310,7 +326,7 @@ fn root_update(state: &AppState, input: &ResourceInput, user: &User) -> ApiResul
         }
     }
     Ok(UserUpdate {
-        email: input.text("email")?.map(str::to_owned),
+        email: email(input)?,
         is_verified: input.boolean("is_verified")?,
         has_access,
         time_quota: number("time_quota")?,
@@ -318,4 +334,15 @@ fn root_update(state: &AppState, input: &ResourceInput, user: &User) -> ApiResul
         parallel_run_quota: input.int("parallel_run_quota")?,
         ..profile_update(input)?
     })
+}
+
+/// An address that root gives; empty for none.
+fn email(input: &ResourceInput) -> ApiResult<Option<String>> {
+    let Some(email) = input.text("email")? else {
+        return Ok(None);
+    };
+    if !email.is_empty() && domain::password::check_email(email).is_err() {
+        return Err(input.invalid("email", "Not a valid email address."));
+    }
+    Ok(Some(email.to_owned()))
 }
