@@ -7,6 +7,7 @@ mod params;
 
 use std::sync::OnceLock;
 
+use api::kind;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use http::{HeaderValue, header};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Components, OpenApi as Description, RefOr, SecurityRequirement};
 
 use crate::routes::{Method, described};
@@ -66,6 +68,34 @@ const LIKE: [(Method, &str, &str); 8] = [
     ),
 ];
 
+/// The `type` of resources in requests, by the name of their shape.
+const TYPES: [(&str, &[&str]); 12] = [
+    ("ResourceInput_BundleInput", &[kind::BUNDLES]),
+    ("ResourceInput_BundleChange", &[kind::BUNDLES]),
+    ("ResourceInput_BundleAction", &[kind::BUNDLE_ACTIONS]),
+    ("ResourceInput_WorksheetInput", &[kind::WORKSHEETS]),
+    ("ResourceInput_ItemInput", &[kind::WORKSHEET_ITEMS]),
+    ("ResourceInput_UserChange", &[kind::USERS]),
+    ("ResourceInput_DiskIncrement", &["user/increment_disk_used"]),
+    ("ResourceInput_GroupInput", &[kind::GROUPS]),
+    (
+        "ResourceInput_PermissionInput",
+        &[kind::BUNDLE_PERMISSIONS, kind::WORKSHEET_PERMISSIONS],
+    ),
+    ("ResourceInput_StoreInput", &[kind::BUNDLE_STORES]),
+    ("ResourceInput_LocationInput", &[kind::BUNDLE_LOCATIONS]),
+    (
+        "Linkage",
+        &[
+            kind::BUNDLES,
+            kind::WORKSHEETS,
+            kind::USERS,
+            kind::GROUPS,
+            kind::BUNDLE_STORES,
+        ],
+    ),
+];
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -90,6 +120,9 @@ pub fn description() -> Description {
         }
     }
     let components = description.components.get_or_insert_with(Components::new);
+    for (shape, types) in TYPES {
+        name_types(components, shape, types);
+    }
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
     let cookie = ApiKeyValue::new("codalab_session");
@@ -139,6 +172,18 @@ fn copy(description: &mut Description, method: Method, path: &str, original: &st
     }
     let item = description.paths.paths.entry(path.to_owned()).or_default();
     *slot(item, method) = Some(operation);
+}
+
+/// Says which values `type` may have in a shape.
+fn name_types(components: &mut Components, shape: &str, types: &[&str]) {
+    let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(shape) else {
+        return;
+    };
+    let named = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(types.iter().copied()))
+        .build();
+    object.properties.insert("type".to_owned(), Schema::Object(named).into());
 }
 
 fn slot(item: &mut PathItem, method: Method) -> &mut Option<Operation> {
@@ -226,6 +271,21 @@ mod tests {
         );
         let invented: Vec<&String> = described.difference(&routes).collect();
         assert!(invented.is_empty(), "described, but no route: {invented:#?}");
+    }
+
+    #[test]
+    fn every_resource_that_can_be_sent_names_its_type() {
+        let value = serde_json::to_value(description()).unwrap();
+        let schemas = value["components"]["schemas"].as_object().unwrap();
+        let sent = |name: &str| name.starts_with("ResourceInput_") && name != "ResourceInput_AnyAttributes";
+        for (shape, _) in TYPES {
+            assert!(schemas[shape]["properties"]["type"]["enum"].is_array(), "{shape}");
+        }
+        let unnamed: Vec<&String> = schemas
+            .keys()
+            .filter(|name| sent(name) && !TYPES.iter().any(|(shape, _)| shape == name))
+            .collect();
+        assert!(unnamed.is_empty(), "add to TYPES: {unnamed:?}");
     }
 
     #[test]
