@@ -89,10 +89,12 @@ UPDATE `bundle` `b` SET
     WHERE `p`.`object_uuid` = `b`.`uuid` AND `p`.`permission` >= 1 AND `g`.`name` = 'public' AND `g`.`user_defined` = 0);
 INSERT IGNORE INTO `bundle_gram` (`gram`, `bundle_id`)
   SELECT LOWER(SUBSTRING(`b`.`name`, `p`.`position` + 1, 3)), `b`.`id`
-  FROM `bundle` `b` JOIN `search_position` `p` ON `p`.`position` <= CHAR_LENGTH(`b`.`name`) - 3;
+  FROM `bundle` `b` JOIN `search_position` `p` ON `p`.`position` <= CHAR_LENGTH(`b`.`name`) - 3
+  ORDER BY 1, 2;
 INSERT IGNORE INTO `bundle_gram` (`gram`, `bundle_id`)
   SELECT CONCAT('#', SUBSTRING(`b`.`uuid`, 3 + 3 * `p`.`position`, 3)), `b`.`id`
-  FROM `bundle` `b` JOIN `search_position` `p` ON `p`.`position` < 10;
+  FROM `bundle` `b` JOIN `search_position` `p` ON `p`.`position` < 10
+  ORDER BY 1, 2;
 INSERT IGNORE INTO `bundle_floating` (`bundle_id`)
   SELECT `b`.`id` FROM `bundle` `b`
   WHERE NOT EXISTS (SELECT 1 FROM `worksheet_item` `i` WHERE `i`.`bundle_uuid` = `b`.`uuid`);

@@ -64,10 +64,12 @@ UPDATE `bundle` SET
     WHERE `p`.`object_uuid` = `bundle`.`uuid` AND `p`.`permission` >= 1 AND `g`.`name` = 'public' AND `g`.`user_defined` = 0);
 INSERT OR IGNORE INTO `bundle_gram` (`gram`, `bundle_id`)
   SELECT lower(substr(`b`.`name`, `p`.`position` + 1, 3)), `b`.`id`
-  FROM `bundle` `b` JOIN `search_position` `p` ON `p`.`position` <= length(`b`.`name`) - 3;
+  FROM `bundle` `b` JOIN `search_position` `p` ON `p`.`position` <= length(`b`.`name`) - 3
+  ORDER BY 1, 2;
 INSERT OR IGNORE INTO `bundle_gram` (`gram`, `bundle_id`)
   SELECT '#' || substr(`b`.`uuid`, 3 + 3 * `p`.`position`, 3), `b`.`id`
-  FROM `bundle` `b` JOIN `search_position` `p` ON `p`.`position` < 10;
+  FROM `bundle` `b` JOIN `search_position` `p` ON `p`.`position` < 10
+  ORDER BY 1, 2;
 INSERT INTO `bundle_floating` (`bundle_id`)
   SELECT `b`.`id` FROM `bundle` `b`
   WHERE NOT EXISTS (SELECT 1 FROM `worksheet_item` `i` WHERE `i`.`bundle_uuid` = `b`.`uuid`);

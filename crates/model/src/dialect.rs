@@ -8,6 +8,9 @@ use crate::db::{Engine, Row, Tx, Value};
 /// Most values in one `IN (…)` list, and most rows in one INSERT.
 pub(crate) const CHUNK: usize = 500;
 
+/// The unique index of bundles by uuid.
+pub(crate) const BUNDLE_UUID: &str = "uix_1";
+
 impl Engine {
     /// The start of an INSERT that leaves existing rows alone.
     pub(crate) fn insert_ignore(self) -> &'static str {
@@ -45,6 +48,59 @@ impl Engine {
         match self {
             Self::Sqlite => "",
             Self::MySql => " FOR UPDATE",
+        }
+    }
+
+    /// The join whose tables are read in the order they are written.
+    pub(crate) fn ordered_join(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CROSS JOIN",
+            Self::MySql => "STRAIGHT_JOIN",
+        }
+    }
+
+    /// After a table's alias: read it through this index and no other.
+    pub(crate) fn by_index(self, index: &str) -> String {
+        match self {
+            // SQLite names the indexes of constraints itself.
+            Self::Sqlite if index == BUNDLE_UUID => " INDEXED BY `sqlite_autoindex_bundle_1`".to_owned(),
+            Self::Sqlite => format!(" INDEXED BY `{index}`"),
+            Self::MySql => format!(" FORCE INDEX (`{index}`)"),
+        }
+    }
+
+    /// After a table's alias: read it in the order of its ids.
+    pub(crate) fn by_id(self) -> &'static str {
+        match self {
+            Self::Sqlite => " NOT INDEXED",
+            Self::MySql => " FORCE INDEX (PRIMARY)",
+        }
+    }
+
+    /// A random uuid for the row with this number.
+    pub(crate) fn random_uuid(self, number: &str) -> String {
+        match self {
+            Self::Sqlite => "CONCAT('0x', LOWER(HEX(RANDOMBLOB(16))))".to_owned(),
+            Self::MySql => format!("CONCAT('0x', MD5(CONCAT(RAND(), {number})))"),
+        }
+    }
+
+    /// Brings the planner's statistics up to date.
+    pub(crate) fn analyze(self) -> &'static str {
+        match self {
+            Self::Sqlite => "ANALYZE",
+            Self::MySql => {
+                "ANALYZE TABLE `bundle`, `bundle_metadata`, `bundle_dependency`, `bundle_gram`, `worksheet`, `worksheet_item`, \
+                 `group_bundle_permission`, `group_object_permission`"
+            }
+        }
+    }
+
+    /// Before a statement: how it would be executed, instead of executing it.
+    pub(crate) fn explain(self) -> &'static str {
+        match self {
+            Self::Sqlite => "EXPLAIN QUERY PLAN ",
+            Self::MySql => "EXPLAIN ",
         }
     }
 

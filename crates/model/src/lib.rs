@@ -26,6 +26,7 @@ mod permissions;
 mod quota;
 mod report;
 mod resolve;
+mod sample;
 mod search;
 mod sessions;
 mod stats;
@@ -42,7 +43,7 @@ pub use bundles::{
     ParentInfo,
 };
 pub use contents::{BundleContents, SessionUpdate, TrashEntry, UploadSession};
-pub use db::PoolState;
+pub use db::{PoolState, Statement, Statements};
 pub use groups::{Group, GroupDetails, GroupMember};
 pub use limits::Limit;
 pub use login::{Login, LoginAttempt, LoginLimits};
@@ -164,6 +165,18 @@ impl Model {
     /// The connection pools with their state, for metrics.
     pub fn pools(&self) -> [PoolState; 2] {
         self.db.pools()
+    }
+
+    /// What has been asked of the database through this model and its clones.
+    pub fn statements(&self) -> &Statements {
+        self.db.statements()
+    }
+
+    /// How the database would execute a recorded statement: one line per table it reads, as the database words it.
+    pub async fn explain(&self, statement: &Statement) -> Result<Vec<String>> {
+        let sql = format!("{}{}", self.db.engine().explain(), statement.sql);
+        let rows = self.db.read().await?.all(sql, statement.values.clone()).await?;
+        rows.into_iter().map(db::Row::into_line).collect()
     }
 
     /// Waits for running statements and closes all connections.

@@ -149,24 +149,23 @@ async fn nth_bundle(tx: &mut Tx, base: Option<Uuid>, index: u64) -> Result<Uuid>
 
 async fn named_bundle(tx: &mut Tx, base: Option<Uuid>, spec: &str, pattern: &NamePattern, index: u64) -> Result<Uuid> {
     let (condition, text) = match pattern {
-        NamePattern::Exact(name) => ("metadata_value = ?", name),
-        NamePattern::Like(like) => ("metadata_value LIKE ? ESCAPE '|'", like),
+        NamePattern::Exact(name) => ("b.name = ?", name),
+        NamePattern::Like(like) => ("b.name LIKE ? ESCAPE '|'", like),
     };
     let limit = i64::try_from(index.max(1)).unwrap_or(i64::MAX);
     let (sql, values) = match base {
         Some(worksheet) => (
             format!(
-                "SELECT bundle_uuid FROM worksheet_item i WHERE worksheet_uuid = ? AND bundle_uuid IN \
-                 (SELECT bundle_uuid FROM bundle_metadata m WHERE m.bundle_uuid = i.bundle_uuid \
-                  AND metadata_key = 'name' AND {condition}) ORDER BY id DESC LIMIT ?"
+                "SELECT i.bundle_uuid FROM worksheet_item i {} bundle b ON b.uuid = i.bundle_uuid \
+                 WHERE i.worksheet_uuid = ? AND {condition} ORDER BY i.id DESC LIMIT ?",
+                tx.engine().ordered_join()
             ),
             params![worksheet, text, limit],
         ),
         None => (
             format!(
-                "SELECT uuid FROM bundle WHERE uuid IN \
-                 (SELECT bundle_uuid FROM bundle_metadata WHERE metadata_key = 'name' AND {condition}) \
-                 ORDER BY id DESC LIMIT ?"
+                "SELECT b.uuid FROM bundle b{} WHERE {condition} ORDER BY b.id DESC LIMIT ?",
+                tx.engine().by_index("bundle_name_index")
             ),
             params![text, limit],
         ),

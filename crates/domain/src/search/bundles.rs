@@ -41,20 +41,20 @@ impl BundleColumn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BundleField {
     Column(BundleColumn),
-    /// A metadata key, known or not.
+    /// A metadata key in lower case, known or not.
     Metadata(String),
 }
 
 impl BundleField {
     fn parse(key: &str) -> Self {
-        let key = match key {
-            "type" => "bundle_type",
-            "size" => "data_size",
-            other => other,
+        let key = match key.to_lowercase().as_str() {
+            "type" => "bundle_type".to_owned(),
+            "size" => "data_size".to_owned(),
+            other => other.to_owned(),
         };
         match BundleColumn::ALL.into_iter().find(|column| column.as_str() == key) {
             Some(column) => Self::Column(column),
-            None => Self::Metadata(key.to_owned()),
+            None => Self::Metadata(key),
         }
     }
 }
@@ -237,7 +237,7 @@ mod tests {
                 "type=run",
                 C::Field(BundleField::Column(BundleColumn::BundleType), equals("run")),
             ),
-            ("size=3", C::Field(metadata("data_size"), equals("3"))),
+            ("Size=3", C::Field(metadata("data_size"), equals("3"))),
             (
                 "tags=a,b",
                 C::Field(metadata("tags"), Comparison::AnyOf(vec!["a".into(), "b".into()])),

@@ -77,9 +77,12 @@ impl Model {
     /// (`child_path`, parent), oldest first.
     pub async fn memoized(&self, owner_id: &str, command: &str, dependencies: &[(String, Uuid)]) -> Result<Vec<Uuid>> {
         let mut tx = self.db.read().await?;
-        let sql = "SELECT `uuid`, `command` FROM `bundle` WHERE `owner_id` = ? AND `command` = ? ORDER BY `id`";
+        let sql = "SELECT `uuid`, `command` FROM `bundle` WHERE `command_key` = ? AND `owner_id` = ? AND `command` = ? \
+            ORDER BY `id`";
+        // What the indexed beginning of the command must be.
+        let beginning: String = command.chars().take(191).collect();
         let mut candidates = Vec::new();
-        for mut row in tx.all(sql, params![owner_id, command]).await? {
+        for mut row in tx.all(sql, params![beginning, owner_id, command]).await? {
             let uuid = row.uuid()?;
             if row.text()? == command {
                 candidates.push(uuid); // the column compares without regard to case, commands do not

@@ -6,8 +6,10 @@
 //! that the statements of one read agree with each other).
 
 mod row;
+mod statements;
 mod value;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Error, Result};
@@ -19,6 +21,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Connection, Executor, MySql, Sqlite, Transaction};
 
 pub(crate) use row::Row;
+pub use statements::{Statement, Statements};
 pub(crate) use value::{Value, params};
 
 /// Which database it is.
@@ -28,9 +31,16 @@ pub(crate) enum Engine {
     MySql,
 }
 
+/// One database, and what was asked of it.
+#[derive(Clone)]
+pub(crate) struct Db {
+    pub(crate) pools: Pools,
+    statements: Arc<Statements>,
+}
+
 /// Pools of one database.
 #[derive(Clone)]
-pub(crate) enum Db {
+pub(crate) enum Pools {
     Sqlite { write: SqlitePool, read: SqlitePool },
     MySql { write: MySqlPool, read: MySqlPool },
 }
@@ -53,18 +63,110 @@ const ATTEMPTS: u32 = 8;
 
 impl Db {
     pub(crate) async fn connect(url: &str, max_connections: u32) -> Result<Self> {
-        if url.starts_with("sqlite:") {
-            Self::connect_sqlite(url, max_connections).await
+        let pools = if url.starts_with("sqlite:") {
+            Pools::connect_sqlite(url, max_connections).await?
         } else if url.starts_with("mysql:") || url.starts_with("mariadb:") || url.starts_with("mysql+") {
-            Self::connect_mysql(url, max_connections).await
+            Pools::connect_mysql(url, max_connections).await?
         } else {
             let scheme = url.split(':').next().unwrap_or_default();
-            Err(Error::usage(format!(
+            return Err(Error::usage(format!(
                 "Unknown database '{scheme}': use sqlite:///path or mysql://user:password@host/name"
-            )))
+            )));
+        };
+        Ok(Self {
+            pools,
+            statements: Arc::default(),
+        })
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        match &self.pools {
+            Pools::Sqlite { .. } => Engine::Sqlite,
+            Pools::MySql { .. } => Engine::MySql,
         }
     }
 
+    pub(crate) fn statements(&self) -> &Statements {
+        &self.statements
+    }
+
+    fn observed(&self, transaction: sqlx::Result<AnyTransaction>) -> Result<Tx> {
+        let transaction = transaction.map_err(|error| database_error(&error, "BEGIN"))?;
+        Ok(Tx {
+            transaction,
+            statements: self.statements.clone(),
+        })
+    }
+
+    /// A transaction that may write. Dropping it rolls back.
+    pub(crate) async fn write(&self) -> Result<Tx> {
+        self.observed(match &self.pools {
+            Pools::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(AnyTransaction::Sqlite),
+            Pools::MySql { write, .. } => write.begin().await.map(AnyTransaction::MySql),
+        })
+    }
+
+    /// A snapshot to read from. Never ask for one while holding a transaction: an in-memory database has one connection.
+    pub(crate) async fn read(&self) -> Result<Tx> {
+        self.observed(match &self.pools {
+            Pools::Sqlite { read, .. } => read.begin().await.map(AnyTransaction::Sqlite),
+            Pools::MySql { read, .. } => {
+                let transaction = read.begin_with("START TRANSACTION READ ONLY").await;
+                transaction.map(AnyTransaction::MySql)
+            }
+        })
+    }
+
+    /// Runs a whole transaction again if it met a deadlock or a lock time-out.
+    pub(crate) async fn retrying<T, F, Fut>(&self, mut transaction: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match transaction().await {
+                Err(error) if error.kind == domain::ErrorKind::Unavailable && attempt < ATTEMPTS => {
+                    tracing::debug!(attempt, %error, "transaction is tried again");
+                    tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt) * 5)).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The pools with their state.
+    pub(crate) fn pools(&self) -> [PoolState; 2] {
+        fn state<DB: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<DB>) -> PoolState {
+            PoolState {
+                name,
+                open: pool.size(),
+                idle: pool.num_idle() as u32,
+                most: pool.options().get_max_connections(),
+            }
+        }
+        match &self.pools {
+            Pools::Sqlite { write, read } => [state("write", write), state("read", read)],
+            Pools::MySql { write, read } => [state("write", write), state("read", read)],
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pools::MySql { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+        }
+    }
+}
+
+impl Pools {
     async fn connect_sqlite(url: &str, max_connections: u32) -> Result<Self> {
         let options = url
             .parse::<SqliteConnectOptions>()
@@ -139,92 +241,34 @@ impl Db {
         .connect_lazy_with(options);
         Ok(Self::MySql { write, read })
     }
-
-    pub(crate) fn engine(&self) -> Engine {
-        match self {
-            Self::Sqlite { .. } => Engine::Sqlite,
-            Self::MySql { .. } => Engine::MySql,
-        }
-    }
-
-    /// A transaction that may write. Dropping it rolls back.
-    pub(crate) async fn write(&self) -> Result<Tx> {
-        match self {
-            Self::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite),
-            Self::MySql { write, .. } => write.begin().await.map(Tx::MySql),
-        }
-        .map_err(|error| database_error(&error, "BEGIN"))
-    }
-
-    /// A snapshot to read from. Never ask for one while holding a transaction: an in-memory database has one connection.
-    pub(crate) async fn read(&self) -> Result<Tx> {
-        match self {
-            Self::Sqlite { read, .. } => read.begin().await.map(Tx::Sqlite),
-            Self::MySql { read, .. } => read.begin_with("START TRANSACTION READ ONLY").await.map(Tx::MySql),
-        }
-        .map_err(|error| database_error(&error, "BEGIN"))
-    }
-
-    /// Runs a whole transaction again if it met a deadlock or a lock time-out.
-    pub(crate) async fn retrying<T, F, Fut>(&self, mut transaction: F) -> Result<T>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T>>,
-    {
-        let mut attempt = 1;
-        loop {
-            match transaction().await {
-                Err(error) if error.kind == domain::ErrorKind::Unavailable && attempt < ATTEMPTS => {
-                    tracing::debug!(attempt, %error, "transaction is tried again");
-                    tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt) * 5)).await;
-                    attempt += 1;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// The pools with their state.
-    pub(crate) fn pools(&self) -> [PoolState; 2] {
-        fn state<DB: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<DB>) -> PoolState {
-            PoolState {
-                name,
-                open: pool.size(),
-                idle: pool.num_idle() as u32,
-                most: pool.options().get_max_connections(),
-            }
-        }
-        match self {
-            Self::Sqlite { write, read } => [state("write", write), state("read", read)],
-            Self::MySql { write, read } => [state("write", write), state("read", read)],
-        }
-    }
-
-    pub(crate) async fn close(&self) {
-        match self {
-            Self::Sqlite { write, read } => {
-                read.close().await;
-                write.close().await;
-            }
-            Self::MySql { write, read } => {
-                read.close().await;
-                write.close().await;
-            }
-        }
-    }
 }
 
 /// A transaction on either database.
-pub(crate) enum Tx {
+pub(crate) struct Tx {
+    transaction: AnyTransaction,
+    statements: Arc<Statements>,
+}
+
+pub(crate) enum AnyTransaction {
     Sqlite(Transaction<'static, Sqlite>),
     MySql(Transaction<'static, MySql>),
 }
 
+impl From<Transaction<'static, Sqlite>> for Tx {
+    /// A transaction whose statements nobody counts.
+    fn from(transaction: Transaction<'static, Sqlite>) -> Self {
+        Self {
+            transaction: AnyTransaction::Sqlite(transaction),
+            statements: Arc::default(),
+        }
+    }
+}
+
 impl Tx {
     pub(crate) fn engine(&self) -> Engine {
-        match self {
-            Self::Sqlite(_) => Engine::Sqlite,
-            Self::MySql(_) => Engine::MySql,
+        match &self.transaction {
+            AnyTransaction::Sqlite(_) => Engine::Sqlite,
+            AnyTransaction::MySql(_) => Engine::MySql,
         }
     }
 
@@ -240,8 +284,9 @@ impl Tx {
 
     async fn run_for_id(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<(u64, i64)> {
         let sql = sql.into();
-        match self {
-            Self::Sqlite(tx) => {
+        self.statements.note(&sql, &values);
+        match &mut self.transaction {
+            AnyTransaction::Sqlite(tx) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<SqliteArguments>(values)?);
                 let done = query
                     .execute(&mut **tx)
@@ -249,7 +294,7 @@ impl Tx {
                     .map_err(|error| database_error(&error, &sql))?;
                 Ok((done.rows_affected(), done.last_insert_rowid()))
             }
-            Self::MySql(tx) => {
+            AnyTransaction::MySql(tx) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
                 let done = query
                     .execute(&mut **tx)
@@ -263,16 +308,17 @@ impl Tx {
     /// All rows of a query.
     pub(crate) async fn all(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<Vec<Row>> {
         let sql = sql.into();
+        self.statements.note(&sql, &values);
         let mut rows = Vec::new();
-        match self {
-            Self::Sqlite(tx) => {
+        match &mut self.transaction {
+            AnyTransaction::Sqlite(tx) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<SqliteArguments>(values)?);
                 let mut stream = query.fetch(&mut **tx);
                 while let Some(row) = stream.try_next().await.map_err(|error| database_error(&error, &sql))? {
                     rows.push(Row::from_sqlite(&row)?);
                 }
             }
-            Self::MySql(tx) => {
+            AnyTransaction::MySql(tx) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
                 let mut stream = query.fetch(&mut **tx);
                 while let Some(row) = stream.try_next().await.map_err(|error| database_error(&error, &sql))? {
@@ -298,17 +344,17 @@ impl Tx {
 
     /// Runs statements as they are, without placeholders: schema changes.
     pub(crate) async fn script(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Sqlite(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.map(drop),
-            Self::MySql(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.map(drop),
+        match &mut self.transaction {
+            AnyTransaction::Sqlite(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.map(drop),
+            AnyTransaction::MySql(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.map(drop),
         }
     }
 
     /// Makes it happen.
     pub(crate) async fn commit(self) -> Result<()> {
-        match self {
-            Self::Sqlite(tx) => tx.commit().await,
-            Self::MySql(tx) => tx.commit().await,
+        match self.transaction {
+            AnyTransaction::Sqlite(tx) => tx.commit().await,
+            AnyTransaction::MySql(tx) => tx.commit().await,
         }
         .map_err(|error| database_error(&error, "COMMIT"))
     }

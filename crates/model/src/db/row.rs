@@ -31,6 +31,15 @@ impl Row {
             .map_err(|error| undecodable(&error))
     }
 
+    /// All remaining columns as one text.
+    pub(crate) fn into_line(mut self) -> Result<String> {
+        let mut texts = Vec::with_capacity(self.0.len());
+        while self.0.len() > 0 {
+            texts.push(self.opt_text()?.unwrap_or_default());
+        }
+        Ok(texts.join(" | "))
+    }
+
     pub(crate) fn value(&mut self) -> Result<Value> {
         self.0
             .next()

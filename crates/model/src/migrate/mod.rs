@@ -128,6 +128,16 @@ fn migrations(engine: Engine) -> Result<Vec<Migration>> {
         .map_err(|error| Error::internal(format!("Malformed migration: {error}")))
 }
 
+/// The statements of the newest version of a migration, for those who fill a database with samples.
+pub(crate) fn statements_of(engine: Engine, name: &str) -> Vec<String> {
+    let files = match engine {
+        Engine::Sqlite => &SQLITE[..],
+        Engine::MySql => &MYSQL[..],
+    };
+    let scripts = files.iter().filter(|(file, _)| *file == name);
+    scripts.flat_map(|(_, script)| statements(script)).collect()
+}
+
 /// An error with everything that caused it; refinery hides the database's message in the source.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

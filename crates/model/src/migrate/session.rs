@@ -9,7 +9,7 @@ use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction}
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 
 use super::statements;
-use crate::db::{Db, Engine, Row, Tx, database_error, single_mysql_connection};
+use crate::db::{Db, Engine, Pools, Row, Tx, database_error, single_mysql_connection};
 
 /// How long a server waits for another one that migrates.
 const LOCK_SECONDS: i64 = 600;
@@ -26,14 +26,13 @@ pub(super) enum Session {
 
 impl Session {
     pub(super) async fn lock(db: &Db) -> Result<Self> {
-        match db {
-            Db::Sqlite { write, .. } => {
+        match &db.pools {
+            Pools::Sqlite { write, .. } => {
                 let tx = write.begin_with("BEGIN EXCLUSIVE").await;
-                Ok(Self::Sqlite(Tx::Sqlite(
-                    tx.map_err(|error| database_error(&error, "BEGIN EXCLUSIVE"))?,
-                )))
+                let tx = tx.map_err(|error| database_error(&error, "BEGIN EXCLUSIVE"))?;
+                Ok(Self::Sqlite(tx.into()))
             }
-            Db::MySql { write, .. } => {
+            Pools::MySql { write, .. } => {
                 let mut session = Self::MySql(single_mysql_connection(write).await?);
                 let sql = format!("SELECT GET_LOCK(CONCAT('codalab.', LEFT(MD5(DATABASE()), 32)), {LOCK_SECONDS})");
                 if session.count(&sql).await? != 1 {

@@ -1,7 +1,11 @@
-//! The search language (data-model section 16): keywords to SQL, for bundles, worksheets and users.
+//! The search language (data-model section 16): typed queries of [`domain::search`] to SQL, for bundles, worksheets and
+//! users.
 
+mod access;
 mod bundles;
-mod keyword;
+mod conditions;
+mod sql;
+mod totals;
 mod users;
 mod worksheets;
 
@@ -14,7 +18,7 @@ use crate::{GroupPermission, User};
 pub enum Found {
     /// Matching bundles in order.
     Bundles(Vec<Uuid>),
-    /// `.count` or `.sum`, formatted if asked for; null for the sum of nothing.
+    /// `.count` or `.sum`; null for the sum of nothing.
     Value(serde_json::Value),
 }
 
@@ -22,6 +26,7 @@ pub enum Found {
 #[derive(Clone, Debug, PartialEq)]
 pub enum UserSearch {
     Users(Vec<User>),
+    /// `.count`.
     Value(serde_json::Value),
 }
 

@@ -10,6 +10,7 @@ mod bundles;
 mod invariants;
 mod limits;
 mod permissions;
+mod plans;
 mod resolution;
 mod runs;
 mod schema;

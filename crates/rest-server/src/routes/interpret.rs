@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use axum::extract::State;
+use domain::search::{BundleQuery, WorksheetQuery};
 use domain::target_info::TargetType;
 use domain::worksheet::PlacedItem;
 use domain::{ErrorKind, Permission, UserId, UtcTime, Uuid};
@@ -253,9 +254,13 @@ async fn owner_names(state: &AppState, records: &[BundleRecord]) -> ApiResult<Ha
     )
 )]
 pub async fn search(State(state): State<AppState>, Protected(viewer): Protected, body: JsonBody) -> ApiResult {
-    let response = match state.model.search_bundles(viewer.id(), &keywords(body)?).await? {
+    let query = BundleQuery::parse(&keywords(body)?)?;
+    let response = match state.model.search_bundles(viewer.id(), &query).await? {
         Found::Bundles(uuids) => json!({"result": uuids, "is_aggregate": false}),
-        Found::Value(value) => json!({"result": value, "is_aggregate": true}),
+        Found::Value(value) => {
+            let value = worksheet::post_process(query.format.as_deref(), value);
+            json!({"result": value, "is_aggregate": true})
+        }
     };
     Ok(plain(&state, json!({ "response": response })))
 }
@@ -273,7 +278,8 @@ pub async fn search(State(state): State<AppState>, Protected(viewer): Protected,
     )
 )]
 pub async fn wsearch(State(state): State<AppState>, Protected(viewer): Protected, body: JsonBody) -> ApiResult {
-    let rows = state.model.search_worksheets(viewer.id(), &keywords(body)?).await?;
+    let query = WorksheetQuery::parse(&keywords(body)?)?;
+    let rows = state.model.search_worksheets(viewer.id(), &query).await?;
     let response = worksheet_values(&state, &viewer, &rows).await?;
     Ok(plain(&state, json!({ "response": response })))
 }
@@ -381,7 +387,8 @@ impl Reader for ServerReader {
     }
 
     async fn search(&self, keywords: &[String]) -> domain::Result<worksheet::Found> {
-        match self.state.model.search_bundles(self.viewer.id(), keywords).await? {
+        let query = BundleQuery::parse(keywords)?;
+        match self.state.model.search_bundles(self.viewer.id(), &query).await? {
             Found::Value(value) => Ok(worksheet::Found::Aggregate(value)),
             Found::Bundles(uuids) => {
                 let records = self.state.model.bundles(&uuids).await?;
@@ -394,7 +401,8 @@ impl Reader for ServerReader {
     }
 
     async fn search_worksheets(&self, keywords: &[String]) -> domain::Result<Vec<BundleInfo>> {
-        let rows = self.state.model.search_worksheets(self.viewer.id(), keywords).await?;
+        let query = WorksheetQuery::parse(keywords)?;
+        let rows = self.state.model.search_worksheets(self.viewer.id(), &query).await?;
         let values = worksheet_values(&self.state, &self.viewer, &rows)
             .await
             .map_err(plain_error)?;

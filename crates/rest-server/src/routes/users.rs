@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use axum::extract::{Path, State};
+use domain::search::UserQuery;
 use model::{User, UserSearch, UserUpdate};
 use serde_json::Value;
 
@@ -210,12 +211,12 @@ pub async fn list(State(state): State<AppState>, Open(viewer): Open, query: Quer
         .map(str::to_owned)
         .collect();
     let found = if names.is_empty() {
-        match state
-            .model
-            .search_users(viewer.id().unwrap_or_default(), &query.all("keywords"))
-            .await?
-        {
-            UserSearch::Value(value) => return Ok(state.respond(Document::meta_only("results", value))),
+        let search = UserQuery::parse(&query.all("keywords"), viewer.is_root(&state))?;
+        match state.model.search_users(&search).await? {
+            UserSearch::Value(value) => {
+                let value = worksheet::post_process(search.format.as_deref(), value);
+                return Ok(state.respond(Document::meta_only("results", value)));
+            }
             UserSearch::Users(users) => users,
         }
     } else {

@@ -6,6 +6,7 @@ use api::worksheets::ItemAttributes;
 use api::{Document, Resource, kind};
 use axum::extract::State;
 use axum::response::Response;
+use domain::search::WorksheetQuery;
 use domain::worksheet::PlacedItem;
 use domain::{Permission, UserId, Uuid};
 use model::{GroupPermission, NewWorksheet, ObjectKind, Worksheet, WorksheetRow, WorksheetUpdate};
@@ -196,10 +197,8 @@ pub async fn list(State(state): State<AppState>, Protected(viewer): Protected, q
     let rows = if query.has("specs") {
         by_specs(&state, &viewer, &query).await?
     } else {
-        state
-            .model
-            .search_worksheets(viewer.id(), &query.all("keywords"))
-            .await?
+        let search = WorksheetQuery::parse(&query.all("keywords"))?;
+        state.model.search_worksheets(viewer.id(), &search).await?
     };
     present_rows(&state, &viewer, &rows, &names).await
 }
@@ -481,8 +480,8 @@ pub async fn landing(State(state): State<AppState>, Protected(viewer): Protected
 pub async fn sample(State(state): State<AppState>, Protected(viewer): Protected) -> ApiResult {
     let mut found = Vec::new();
     for keyword in ["name=home", "tag=paper,software,data"] {
-        let keywords = [keyword.to_owned(), ".limit=3".to_owned()];
-        found.extend(state.model.search_worksheets(viewer.id(), &keywords).await?);
+        let search = WorksheetQuery::parse(&[keyword, ".limit=3"])?;
+        found.extend(state.model.search_worksheets(viewer.id(), &search).await?);
     }
     let mut seen = std::collections::HashSet::new();
     let list: Vec<Value> = found

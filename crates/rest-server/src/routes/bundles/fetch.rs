@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use axum::extract::State;
+use domain::search::BundleQuery;
 use domain::{Permission, UserId, Uuid};
 use model::{BundleRecord, Found, GroupPermission, HostWorksheet, ObjectKind};
 use serde_json::Value;
@@ -105,8 +106,12 @@ pub async fn one(
 pub async fn list(State(state): State<AppState>, Protected(viewer): Protected, query: Query) -> ApiResult {
     let wanted = Wanted::from_query(&query)?;
     let mut uuids = if query.has("keywords") {
-        match state.model.search_bundles(viewer.id(), &query.all("keywords")).await? {
-            Found::Value(value) => return Ok(state.respond(Document::meta_only("result", value))),
+        let search = BundleQuery::parse(&query.all("keywords"))?;
+        match state.model.search_bundles(viewer.id(), &search).await? {
+            Found::Value(value) => {
+                let value = worksheet::post_process(search.format.as_deref(), value);
+                return Ok(state.respond(Document::meta_only("result", value)));
+            }
             Found::Bundles(uuids) => uuids,
         }
     } else if query.has("specs") {
