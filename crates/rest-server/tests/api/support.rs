@@ -14,6 +14,7 @@ use rest_server::{AppState, Settings, listener, router};
 use serde_json::{Value, json};
 use storage::{Storage, StorageOptions};
 use tempfile::TempDir;
+use testkit::{Engine, TestDatabase};
 use tokio_util::sync::CancellationToken;
 
 /// Password of every test account.
@@ -22,6 +23,7 @@ pub const PASSWORD: &str = "correct-horse";
 pub struct TestServer {
     pub address: SocketAddr,
     pub state: AppState,
+    pub database: TestDatabase,
     pub home: TempDir,
     pub shutdown: CancellationToken,
     /// Ends when the last connection has ended after a shutdown.
@@ -76,11 +78,21 @@ impl TestServer {
         options: listener::ListenerOptions,
         config: ServerConfig,
     ) -> Self {
+        Self::start_on(Engine::Sqlite, settings, options, config).await
+    }
+
+    /// A server on a new database of this kind.
+    pub async fn start_on(
+        engine: Engine,
+        settings: Settings,
+        options: listener::ListenerOptions,
+        config: ServerConfig,
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:///{}", home.path().join("bundle.db").display());
+        let database = tokio::task::spawn_blocking(move || engine.fresh()).await.unwrap();
         let model = Model::connect(
-            &url,
+            database.url(),
             &ModelOptions {
                 password_cost: model::PasswordCost::CHEAPEST,
                 ..ModelOptions::default()
@@ -124,6 +136,7 @@ impl TestServer {
         Self {
             address,
             state,
+            database,
             home,
             shutdown,
             serving,
@@ -132,8 +145,9 @@ impl TestServer {
 
     /// The database again, after the server has closed it.
     pub async fn reopened(&self) -> Model {
-        let url = format!("sqlite:///{}", self.home.path().join("bundle.db").display());
-        Model::connect(&url, &ModelOptions::default()).await.unwrap()
+        Model::connect(self.database.url(), &ModelOptions::default())
+            .await
+            .unwrap()
     }
 
     /// A client that is not logged in.
