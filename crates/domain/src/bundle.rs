@@ -13,7 +13,7 @@ use crate::state::{BundleState, BundleType};
 use crate::time::UtcTime;
 
 /// The pattern of a dependency's path, as shown in errors.
-pub const CHILD_PATH_REGEX: &str = r"^[a-zA-Z0-9_\-./]*$";
+pub const CHILD_PATH_REGEX: &str = r"^[a-zA-Z0-9_\-./]*\Z";
 
 /// A bundle as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -249,12 +249,12 @@ mod tests {
             (
                 BundleType::Run,
                 vec!["a b"],
-                Some(r"child_path must match ^[a-zA-Z0-9_\-./]*$, was a b"),
+                Some(r"child_path must match ^[a-zA-Z0-9_\-./]*\Z, was a b"),
             ),
             (
                 BundleType::Run,
                 vec!["a\n"],
-                Some("child_path must match ^[a-zA-Z0-9_\\-./]*$, was a\n"),
+                Some("child_path must match ^[a-zA-Z0-9_\\-./]*\\Z, was a\n"),
             ),
             (BundleType::Run, vec![""], Some("child_path empty")),
             (

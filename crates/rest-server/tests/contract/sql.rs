@@ -1,13 +1,31 @@
 //! The database beside the server: to prepare what no request can, and to see that a refused request changed nothing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
+
+/// What a refused request may change: counters of attempts, and what the server keeps in step by itself.
+const VOLATILE: &[&str] = &[
+    "bundle_gram",
+    "named_lock",
+    "oauth2_auth_code",
+    "oauth2_token",
+    "rate_limit",
+    "refinery_schema_history",
+    "scheduler_lease",
+    "search_position",
+    "store_trash",
+    "user_session",
+];
 
 pub struct Sql {
     connection: AnyConnection,
     sqlite: bool,
-    columns: HashMap<String, Vec<String>>,
+    tables: Vec<String>,
+    /// The version of a SQLite database and what its tables were at it.
+    seen: Option<(i64, BTreeMap<String, String>)>,
 }
 
 impl Sql {
@@ -16,7 +34,8 @@ impl Sql {
         Self {
             connection: AnyConnection::connect(url).await.unwrap(),
             sqlite: url.starts_with("sqlite"),
-            columns: HashMap::new(),
+            tables: Vec::new(),
+            seen: None,
         }
     }
 
@@ -36,44 +55,59 @@ impl Sql {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// The tables of the server.
-    pub async fn tables(&mut self) -> Vec<String> {
+    /// A text per table that changes when any of its rows does.
+    pub async fn fingerprint(&mut self) -> BTreeMap<String, String> {
+        if self.tables.is_empty() {
+            self.tables = self.list_tables().await;
+        }
+        if self.sqlite {
+            self.sqlite_fingerprint().await
+        } else {
+            let tables: Vec<String> = self.tables.iter().map(|table| format!("`{table}`")).collect();
+            let rows = sqlx::query(AssertSqlSafe(format!("CHECKSUM TABLE {}", tables.join(", "))))
+                .fetch_all(&mut self.connection)
+                .await
+                .unwrap();
+            let name = |row: &AnyRow| row.get::<String, _>(0).rsplit('.').next().unwrap_or_default().to_owned();
+            rows.iter()
+                .map(|row| (name(row), row.get::<i64, _>(1).to_string()))
+                .collect()
+        }
+    }
+
+    /// Reads the tables only when another connection has written since the last time.
+    async fn sqlite_fingerprint(&mut self) -> BTreeMap<String, String> {
+        let version: i64 = sqlx::query("PRAGMA data_version")
+            .fetch_one(&mut self.connection)
+            .await
+            .unwrap()
+            .get(0);
+        if let Some((seen, tables)) = &self.seen
+            && *seen == version
+        {
+            return tables.clone();
+        }
+        let mut found = BTreeMap::new();
+        for table in self.tables.clone() {
+            let columns = self.texts(&format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid")).await;
+            let columns: Vec<String> = columns.iter().map(|column| format!("quote(`{column}`)")).collect();
+            let sql = format!("SELECT {} FROM `{table}` ORDER BY 1", columns.join(" || '|' || "));
+            let mut hasher = DefaultHasher::new();
+            self.texts(&sql).await.hash(&mut hasher);
+            found.insert(table, hasher.finish().to_string());
+        }
+        self.seen = Some((version, found.clone()));
+        found
+    }
+
+    async fn list_tables(&mut self) -> Vec<String> {
         let sql = if self.sqlite {
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
         } else {
             "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE() \
              AND table_type = 'BASE TABLE' ORDER BY table_name"
         };
-        self.texts(sql).await
-    }
-
-    /// All rows of a table as text, in no particular order but always the same.
-    pub async fn dump(&mut self, table: &str) -> Vec<String> {
-        if !self.columns.contains_key(table) {
-            let columns = self.columns_of(table).await;
-            self.columns.insert(table.to_owned(), columns);
-        }
-        let columns: Vec<String> = self.columns[table]
-            .iter()
-            .map(|column| format!("COALESCE(HEX(`{column}`), '-')"))
-            .collect();
-        let row = if self.sqlite {
-            columns.join(" || '|' || ")
-        } else {
-            format!("CAST(CONCAT_WS('|', {}) AS CHAR)", columns.join(", "))
-        };
-        self.texts(&format!("SELECT {row} AS `text` FROM `{table}` ORDER BY 1")).await
-    }
-
-    async fn columns_of(&mut self, table: &str) -> Vec<String> {
-        let sql = if self.sqlite {
-            format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid")
-        } else {
-            format!(
-                "SELECT CAST(column_name AS CHAR) FROM information_schema.columns WHERE table_schema = DATABASE() \
-                 AND table_name = '{table}' ORDER BY ordinal_position"
-            )
-        };
-        self.texts(&sql).await
+        let tables = self.texts(sql).await.into_iter();
+        tables.filter(|table| !VOLATILE.contains(&table.as_str())).collect()
     }
 }

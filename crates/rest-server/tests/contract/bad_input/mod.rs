@@ -7,7 +7,6 @@ mod parameters;
 mod volume;
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use rest_server::Settings;
@@ -15,14 +14,10 @@ use rest_server::routes::Route;
 use testkit::Engine;
 
 use crate::scene::Scene;
-use crate::sql::Sql;
 use crate::wire::{self, Answer, Request};
 
 /// No request may take longer, on a busy machine and without optimisation.
 const LONGEST: Duration = Duration::from_secs(15);
-/// What requests may change that are refused: counters of attempts, times of logins.
-const VOLATILE: &[&str] = &["oauth2_token", "named_lock", "scheduler_lease", "store_trash"];
-
 /// Declares tests that run once per database.
 macro_rules! on_both {
     ($($(#[$note:meta])* async fn $name:ident($range:ident) $body:block)*) => {
@@ -53,7 +48,7 @@ pub(crate) use on_both;
 /// A scene under fire, with what went wrong so far.
 pub struct Range {
     pub scene: Scene,
-    before: BTreeMap<String, u64>,
+    before: BTreeMap<String, String>,
     wrong: Vec<String>,
     pub shots: usize,
     accepted: usize,
@@ -65,7 +60,7 @@ impl Range {
         for role in ["alice", "bob", "root"] {
             scene.token(role).await;
         }
-        let before = fingerprint(&mut scene.sql).await;
+        let before = scene.sql.fingerprint().await;
         Self {
             scene,
             before,
@@ -138,10 +133,10 @@ impl Range {
         if answer.status < 400 {
             self.accepted += 1;
             if unsafe_method {
-                self.before = fingerprint(&mut self.scene.sql).await;
+                self.before = self.scene.sql.fingerprint().await;
             }
         } else if unsafe_method {
-            let after = fingerprint(&mut self.scene.sql).await;
+            let after = self.scene.sql.fingerprint().await;
             for (table, hash) in &after {
                 if self.before.get(table) != Some(hash) {
                     let note = format!("{}: {} but {table} changed: {text}", what(), answer.status);
@@ -157,20 +152,6 @@ impl Range {
     pub fn note(&mut self, text: String) {
         self.wrong.push(text);
     }
-}
-
-/// A number per table that changes when any of its rows does.
-async fn fingerprint(sql: &mut Sql) -> BTreeMap<String, u64> {
-    let mut tables = BTreeMap::new();
-    for table in sql.tables().await {
-        if VOLATILE.contains(&table.as_str()) || table.starts_with("refinery") || table.starts_with("bundle_search") {
-            continue;
-        }
-        let mut hasher = DefaultHasher::new();
-        sql.dump(&table).await.hash(&mut hasher);
-        tables.insert(table, hasher.finish());
-    }
-    tables
 }
 
 /// The routes to fire at, and a path for each that leads to things of the scene.
