@@ -327,6 +327,15 @@ impl Model {
             .await
     }
 
+    /// 400 if one of these bundles is final, in the words of [`Self::kill`].
+    pub async fn check_not_final(&self, uuids: &[Uuid]) -> Result<()> {
+        let bundles = self.bundles(uuids).await?;
+        match bundles.iter().any(|bundle| bundle.bundle.state.is_final()) {
+            true => Err(is_final()),
+            false => Ok(()),
+        }
+    }
+
     /// Queues a `write` for the worker that has the run and notes the action. 400 if final or without a worker.
     pub async fn write_to_run(&self, uuid: Uuid, subpath: &str, text: &str, now: i64) -> Result<WorkerKey> {
         self.db
@@ -334,9 +343,7 @@ impl Model {
                 let mut tx = self.db.write().await?;
                 lock_actionable(&mut tx, uuid).await?;
                 let Some(worker) = assigned_to(&mut tx, uuid).await? else {
-                    return Err(Error::usage(format!(
-                        "Cannot write to bundle {uuid}: it is not running on a worker."
-                    )));
+                    return Err(Error::usage("Cannot write to a bundle that is not running."));
                 };
                 metadata::append(&mut tx, uuid, "actions", &format!("write\t{subpath}\t{text}")).await?;
                 let payload = json!({"type": "write", "uuid": uuid, "subpath": subpath, "string": text});
@@ -522,10 +529,14 @@ async fn take_from_worker(tx: &mut Tx, uuid: Uuid, now: i64) -> Result<()> {
 async fn lock_actionable(tx: &mut Tx, uuid: Uuid) -> Result<LockedBundle> {
     let bundle = lock_bundle(tx, uuid).await?.ok_or_else(|| not_found(uuid))?;
     if bundle.state.is_final() {
-        return Err(Error::usage(
-            "Cannot execute this action on a bundle that is in one of the final states: ready, failed, killed. Kill works \
-             in these states: created uploading staged making starting running preparing finalizing.",
-        ));
+        return Err(is_final());
     }
     Ok(bundle)
+}
+
+fn is_final() -> Error {
+    Error::usage(
+        "Cannot execute this action on a bundle that is in one of the final states: ready, failed, killed. Kill works in \
+         these states: created uploading staged making starting running preparing finalizing.",
+    )
 }

@@ -31,10 +31,18 @@ impl JsonBody {
 
     /// The resources of a create or update. A single object counts as a list of one.
     pub fn resources(self, kind: &str) -> ApiResult<Vec<ResourceInput>> {
+        let alone = matches!(&self.0, Some(document) if document["data"].is_object());
         let items = self.data()?.into_iter();
         items
             .enumerate()
-            .map(|(index, item)| ResourceInput::parse(item, kind, index))
+            .map(|(index, item)| {
+                let pointer = if alone {
+                    "/data".to_owned()
+                } else {
+                    format!("/data/{index}")
+                };
+                ResourceInput::parse(item, kind, pointer)
+            })
             .collect()
     }
 
@@ -84,11 +92,12 @@ pub struct ResourceInput {
     /// As sent.
     pub attributes: Map<String, Value>,
     relationships: Map<String, Value>,
-    index: usize,
+    /// Where it stands in the document.
+    pointer: String,
 }
 
 impl ResourceInput {
-    fn parse(item: Value, kind: &str, index: usize) -> ApiResult<Self> {
+    fn parse(item: Value, kind: &str, pointer: String) -> ApiResult<Self> {
         let Value::Object(mut item) = item else {
             return Err(ApiError::usage("`data` object must include `type` key."));
         };
@@ -109,7 +118,7 @@ impl ResourceInput {
             id,
             attributes,
             relationships,
-            index,
+            pointer,
         })
     }
 
@@ -236,14 +245,14 @@ impl ResourceInput {
     pub fn invalid(&self, attribute: &str, detail: &str) -> ApiError {
         ApiError::Invalid {
             detail: detail.to_owned(),
-            pointer: format!("/data/{}/attributes/{attribute}", self.index),
+            pointer: format!("{}/attributes/{attribute}", self.pointer),
         }
     }
 
     fn invalid_relationship(&self, name: &str, detail: &str) -> ApiError {
         ApiError::Invalid {
             detail: detail.to_owned(),
-            pointer: format!("/data/{}/relationships/{name}", self.index),
+            pointer: format!("{}/relationships/{name}", self.pointer),
         }
     }
 }

@@ -38,6 +38,26 @@ impl<S: Send + Sync> FromRequestParts<S> for PathPort {
     }
 }
 
+/// The `{worker_id}` and `{socket_id}` of a route. A socket that is no number is a path that does not exist.
+#[derive(Clone, Debug)]
+pub struct PathSocket {
+    pub worker_id: String,
+    pub socket_id: i64,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathSocket {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let mut params = params(parts, state).await?;
+        let socket_id = params.get("socket_id").and_then(|text| text.parse().ok());
+        Ok(Self {
+            worker_id: params.remove("worker_id").unwrap_or_default(),
+            socket_id: socket_id.ok_or_else(|| not_found(parts))?,
+        })
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for PathUuid {
     type Rejection = ApiError;
 

@@ -36,6 +36,7 @@ pub async fn act(State(state): State<AppState>, LoginProtected(_, me): LoginProt
         .collect::<Result<_, _>>()?;
     let uuids: Vec<Uuid> = actions.iter().map(|action| action.uuid).collect();
     need_all_on_bundles(&state, Some(&me.user_id), &uuids).await?;
+    state.model.check_not_final(&uuids).await?;
     for action in &actions {
         match action.action.as_str() {
             "write" => write(&state, action).await?,

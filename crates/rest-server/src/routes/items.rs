@@ -91,6 +91,8 @@ fn parse_item(input: &ResourceInput) -> ApiResult<Item> {
             .map(|id| Uuid::parse(&id))
             .transpose()?)
     };
+    // The worksheet that counts is the one of the query.
+    input.required_linkage("worksheet", kind::WORKSHEETS)?;
     let value = input.nullable_text("value")?.flatten().unwrap_or_default();
     match item_type {
         ItemType::Bundle => match reference("bundle", kind::BUNDLES)? {

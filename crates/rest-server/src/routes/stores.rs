@@ -4,11 +4,12 @@ use api::bundles::StoreAttributes;
 use api::{Document, Resource, kind};
 use axum::extract::{Path, State};
 use domain::Uuid;
+use domain::error::ErrorKind;
 use model::{BundleStore, NewStore};
 use serde_json::Value;
 
 use crate::auth::LoginProtected;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::input::{JsonBody, ResourceInput};
 use crate::openapi::{Failures, StorePath, StoresQuery, WriteFailures};
 use crate::params::Query;
@@ -55,7 +56,12 @@ pub async fn fetch(
     LoginProtected(_, me): LoginProtected,
     Path(uuid): Path<String>,
 ) -> ApiResult {
-    let store = state.model.find_store(&me.user_id, &uuid).await?;
+    let store = state.model.find_store(&me.user_id, &uuid).await;
+    // Nobody asked for a name, and CodaLab 1.7 says so in its own words.
+    let store = store.map_err(|error| match error.kind {
+        ErrorKind::Usage => ApiError::usage("Can not find the BundleStore with name None."),
+        _ => error.into(),
+    })?;
     let owner = match &store.owner_id {
         Some(id) => state.model.user(id).await?.map(|user| user.user_name),
         None => None,

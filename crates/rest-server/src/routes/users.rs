@@ -106,6 +106,10 @@ fn profile_update(input: &ResourceInput) -> ApiResult<UserUpdate> {
     {
         return Err(input.invalid("url", "Not a valid URL."));
     }
+    let notifications = input.int("notifications")?;
+    if notifications.is_some_and(|level| !(0..=2).contains(&level)) {
+        return Err(input.invalid("notifications", "Not a valid choice."));
+    }
     Ok(UserUpdate {
         user_name,
         first_name: nullable("first_name", MAX_PERSON_NAME)?,
@@ -113,7 +117,7 @@ fn profile_update(input: &ResourceInput) -> ApiResult<UserUpdate> {
         affiliation: nullable("affiliation", MAX_AFFILIATION)?,
         url,
         avatar_id: nullable("avatar_id", MAX_USER_NAME)?,
-        notifications: input.int("notifications")?,
+        notifications,
         ..UserUpdate::default()
     })
 }
@@ -159,7 +163,9 @@ pub async fn increment_disk_used(
     body: JsonBody,
 ) -> ApiResult {
     let input = body.single_resource("user/increment_disk_used", "Exactly one increment is expected.")?;
-    let bytes = input.int("disk_used_increment")?.unwrap_or(0);
+    let bytes = input
+        .int("disk_used_increment")?
+        .ok_or_else(|| input.invalid("disk_used_increment", "Missing data for required field."))?;
     if bytes <= 0 {
         return Err(ApiError::usage("Only positive disk increments are allowed."));
     }

@@ -18,6 +18,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
 use crate::openapi::{Failures, HeaderMessageQuery, SocketPath, WorkerPath, WorkerRunPath, WriteFailures};
 use crate::params::Query;
+use crate::path::PathSocket;
 use crate::respond;
 use crate::state::AppState;
 use api::openapi;
@@ -284,7 +285,7 @@ pub async fn start_bundle(
 pub async fn reply(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
-    Path((worker_id, socket_id)): Path<(String, i64)>,
+    PathSocket { worker_id, socket_id }: PathSocket,
     body: JsonBody,
 ) -> ApiResult {
     let worker = WorkerKey {
@@ -314,7 +315,7 @@ pub async fn reply(
 pub async fn reply_data(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
-    Path((worker_id, socket_id)): Path<(String, i64)>,
+    PathSocket { worker_id, socket_id }: PathSocket,
     query: Query,
     body: Body,
 ) -> ApiResult {

@@ -151,7 +151,9 @@ fn every_row_can_be_read_and_no_condition_stands_twice() {
     }
     println!("{all} rows");
     for excuse in not_yet() {
-        let known = rows_of(&excuse.file).iter().any(|row| row.title.starts_with(&excuse.title));
+        let known = rows_of(&excuse.file)
+            .iter()
+            .any(|row| row.title.starts_with(&excuse.title));
         assert!(known, "not-yet.txt names no row: {}: {}", excuse.file, excuse.title);
     }
 }
@@ -162,7 +164,10 @@ fn every_route_has_a_row() {
     let tested: Vec<(String, String)> = FILES
         .iter()
         .flat_map(|file| rows_of(file))
-        .filter_map(|row| row.tested().map(|exchange| (exchange.method.clone(), outside_path(&exchange.path))))
+        .filter_map(|row| {
+            row.tested()
+                .map(|exchange| (exchange.method.clone(), outside_path(&exchange.path)))
+        })
         .collect();
     let index = rest_server::routes::index();
     let without: Vec<String> = index
@@ -195,7 +200,11 @@ fn is_at(template: &str, path: &str) -> bool {
             return parts.next().is_some_and(|first| !first.is_empty());
         }
         let Some(found) = parts.next() else { return false };
-        let fits = if part.starts_with('{') { !found.is_empty() } else { part == found };
+        let fits = if part.starts_with('{') {
+            !found.is_empty()
+        } else {
+            part == found
+        };
         if !fits {
             return false;
         }

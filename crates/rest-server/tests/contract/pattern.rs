@@ -50,7 +50,10 @@ pub fn match_text(pattern: &str, actual: &str, bindings: &mut Bindings) -> bool 
         let whole = found.get(0).unwrap();
         let kind = match found.get(1) {
             None => Some("(?s:.*)"),
-            Some(word) => KINDS.iter().find(|(kind, _)| *kind == word.as_str()).map(|(_, kind)| *kind),
+            Some(word) => KINDS
+                .iter()
+                .find(|(kind, _)| *kind == word.as_str())
+                .map(|(_, kind)| *kind),
         };
         let Some(kind) = kind else { continue };
         regex.push_str(&regex::escape(&pattern[end..whole.start()]));
@@ -79,7 +82,9 @@ pub fn match_json(pattern: &Value, actual: &Value, bindings: &mut Bindings) -> R
 fn at(path: &str, pattern: &Value, actual: &Value, bindings: &mut Bindings) -> Result<(), String> {
     let differs = || Err(format!("at {path}: expected {pattern}, found {actual}"));
     match (pattern, actual) {
-        (Value::String(word), _) if kind_of(word).is_some_and(|(kind, _)| matches!(kind, "int" | "number" | "bool" | "any" | "list")) => {
+        (Value::String(word), _)
+            if kind_of(word).is_some_and(|(kind, _)| matches!(kind, "int" | "number" | "bool" | "any" | "list")) =>
+        {
             let (kind, name) = kind_of(word).unwrap();
             let fits = match kind {
                 "int" => actual.is_i64() || actual.is_u64(),
@@ -92,7 +97,10 @@ fn at(path: &str, pattern: &Value, actual: &Value, bindings: &mut Bindings) -> R
                 return differs();
             }
             if let Some(name) = name {
-                bindings.insert(name.to_owned(), actual.as_str().map_or_else(|| actual.to_string(), str::to_owned));
+                bindings.insert(
+                    name.to_owned(),
+                    actual.as_str().map_or_else(|| actual.to_string(), str::to_owned),
+                );
             }
             Ok(())
         }
@@ -139,7 +147,11 @@ fn list(path: &str, pattern: &[Value], actual: &[Value], bindings: &mut Bindings
         _ => (pattern, true),
     };
     if actual.len() < pattern.len() || (!open && actual.len() > pattern.len()) {
-        return Err(format!("at {path}: expected {} elements, found {}", pattern.len(), actual.len()));
+        return Err(format!(
+            "at {path}: expected {} elements, found {}",
+            pattern.len(),
+            actual.len()
+        ));
     }
     let mut left: Vec<usize> = (0..actual.len()).collect();
     for (index, expected) in pattern.iter().enumerate() {
@@ -169,7 +181,11 @@ fn kind_of(word: &str) -> Option<(&str, Option<&str>)> {
     let inner = word.strip_prefix('<')?.strip_suffix('>')?;
     match inner.split_once(' ') {
         None => Some((inner, None)),
-        Some((kind, name)) if name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit()) => {
+        Some((kind, name))
+            if name
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit()) =>
+        {
             Some((kind, Some(name)))
         }
         Some(_) => None,
@@ -205,12 +221,20 @@ mod tests {
     #[test]
     fn what_is_matched_can_be_bound_and_used_again() {
         let mut bindings = Bindings::new();
-        let actual = json!({"id": "0x00000000000000000000000000000001", "again": "0x00000000000000000000000000000001", "n": 7});
+        let actual =
+            json!({"id": "0x00000000000000000000000000000001", "again": "0x00000000000000000000000000000001", "n": 7});
         let pattern = json!({"id": "<uuid A>", "again": "$A", "n": "<int N>"});
         match_json(&pattern, &actual, &mut bindings).unwrap();
         assert_eq!(bindings["N"], "7");
-        assert_eq!(fill("/x/$A/$B/{{3 ab}}", &bindings), "/x/0x00000000000000000000000000000001/$B/ababab");
-        assert!(match_text("no access …, ask <any WHO>.", "no access to this, ask root.", &mut bindings));
+        assert_eq!(
+            fill("/x/$A/$B/{{3 ab}}", &bindings),
+            "/x/0x00000000000000000000000000000001/$B/ababab"
+        );
+        assert!(match_text(
+            "no access …, ask <any WHO>.",
+            "no access to this, ask root.",
+            &mut bindings
+        ));
         assert_eq!(bindings["WHO"], "root");
         assert!(!match_text("exact.", "exact. not", &mut bindings));
     }

@@ -165,7 +165,10 @@ fn exchange(line: usize, request: &str, block: &[(usize, &str)]) -> Result<Excha
         .iter()
         .position(|(_, text)| text.starts_with("< "))
         .ok_or_else(|| wrong("no `< status`"))?;
-    let status = block[answer].1["< ".len()..].trim().parse().map_err(|_| wrong("no status"))?;
+    let status = block[answer].1["< ".len()..]
+        .trim()
+        .parse()
+        .map_err(|_| wrong("no status"))?;
     let (headers, body) = headers_and_rest(&block[..answer]);
     let (expected_headers, expected) = headers_and_rest(&block[answer + 1..]);
     Ok(Exchange {

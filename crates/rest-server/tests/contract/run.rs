@@ -41,12 +41,18 @@ async fn play_exchange(scene: &mut Scene, exchange: &Exchange, names: &mut Bindi
     let (kind, body) = match &exchange.body {
         Body::None => (None, Vec::new()),
         Body::Json(text) => (Some("application/json; charset=utf-8"), fill(text, names).into_bytes()),
-        Body::Form(text) => (Some("application/x-www-form-urlencoded"), fill(text, names).into_bytes()),
+        Body::Form(text) => (
+            Some("application/x-www-form-urlencoded"),
+            fill(text, names).into_bytes(),
+        ),
         Body::Text(text) => (Some("text/plain; charset=utf-8"), fill(text, names).into_bytes()),
         Body::Archive(files) => (Some("application/x-www-form-urlencoded"), scene::archive(files)),
     };
     if let Some(kind) = kind
-        && !exchange.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+        && !exchange
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
     {
         request = request.header("Content-Type", kind);
     }
@@ -105,8 +111,8 @@ fn check(exchange: &Exchange, path: &str, answer: &Answer, names: &mut Bindings)
             }
             let actual: Value = serde_json::from_slice(&answer.body).map_err(|error| format!("not JSON: {error}"))?;
             let pattern = fill(pattern, names);
-            let mut pattern: Value =
-                serde_json::from_str(&pattern).map_err(|error| format!("the expectation is not JSON: {error}\n{pattern}"))?;
+            let mut pattern: Value = serde_json::from_str(&pattern)
+                .map_err(|error| format!("the expectation is not JSON: {error}\n{pattern}"))?;
             // Every JSON object says the version (4.1), so the rows need not repeat it.
             if let Value::Object(object) = &mut pattern
                 && !path.starts_with("/oauth2")

@@ -69,7 +69,10 @@ impl Scene {
         model.create_user(carol, 1_700_000_000).await.unwrap();
         let mut names = Bindings::new();
         for name in ["alice", "bob", "carol"] {
-            names.insert(name.to_uppercase(), model.find_user(name).await.unwrap().user_id.as_str().to_owned());
+            names.insert(
+                name.to_uppercase(),
+                model.find_user(name).await.unwrap().user_id.as_str().to_owned(),
+            );
         }
         names.insert("ROOT".to_owned(), model.root_user_id().to_owned());
         names.insert("PUBLIC".to_owned(), model.public_group().to_string());
@@ -77,7 +80,8 @@ impl Scene {
         names.insert("HOST".to_owned(), server.address.to_string());
         // Everybody here may use a protected instance, so that the same scene serves both modes; `given` takes it away.
         if server.state.settings.protected_mode {
-            sql.run("UPDATE `user` SET `has_access` = 1 WHERE `user_name` IN ('alice', 'codalab')").await;
+            sql.run("UPDATE `user` SET `has_access` = 1 WHERE `user_name` IN ('alice', 'codalab')")
+                .await;
         }
         let mut scene = Self {
             server,
@@ -101,14 +105,21 @@ impl Scene {
             "run RUN of alice named run-train on $WS",
             "store STORE named fastdisk",
         ] {
-            self.give(line, &mut names).await.unwrap_or_else(|error| panic!("{line}: {error}"));
+            self.give(line, &mut names)
+                .await
+                .unwrap_or_else(|error| panic!("{line}: {error}"));
         }
         self.names = names;
         let members = self.names["TEAM"].clone();
         let bob = json!({"data": [{"type": "users", "id": self.names["BOB"]}]});
-        self.must("alice", "POST", &format!("/groups/{members}/relationships/members"), &bob)
-            .await
-            .unwrap();
+        self.must(
+            "alice",
+            "POST",
+            &format!("/groups/{members}/relationships/members"),
+            &bob,
+        )
+        .await
+        .unwrap();
     }
 
     /// A token of this account; made at its first request.
@@ -171,13 +182,25 @@ impl Scene {
             return Ok(());
         }
         let words: Vec<&str> = line.split(' ').collect();
-        let after = |word: &str| words.iter().position(|found| *found == word).and_then(|at| words.get(at + 1)).copied();
+        let after = |word: &str| {
+            words
+                .iter()
+                .position(|found| *found == word)
+                .and_then(|at| words.get(at + 1))
+                .copied()
+        };
         let owner = after("of").unwrap_or("alice");
         let private = words[0] == "private";
         let words = if private { &words[1..] } else { &words[..] };
         let variable = words.get(1).copied().unwrap_or_default().to_owned();
         let named = after("named").map_or_else(
-            || format!("{}-{}", variable.to_lowercase(), names.get("N").map_or("0", String::as_str)),
+            || {
+                format!(
+                    "{}-{}",
+                    variable.to_lowercase(),
+                    names.get("N").map_or("0", String::as_str)
+                )
+            },
             str::to_owned,
         );
         let value = match words[0] {
@@ -191,8 +214,13 @@ impl Scene {
                 let group = after("of").unwrap_or_default();
                 let group_owner = after("by").unwrap_or("alice");
                 let body = json!({"data": [{"type": "users", "id": user}]});
-                self.must(group_owner, "POST", &format!("/groups/{group}/relationships/members"), &body)
-                    .await?;
+                self.must(
+                    group_owner,
+                    "POST",
+                    &format!("/groups/{group}/relationships/members"),
+                    &body,
+                )
+                .await?;
                 return Ok(());
             }
             "account" => {
@@ -215,7 +243,10 @@ impl Scene {
             "uploading" => self.give_dataset(owner, &named, after("on")).await?,
             "dataset" => {
                 let uuid = self.give_dataset(owner, &named, after("on")).await?;
-                let text = after("with").unwrap_or("hello world").replace("\\n", "\n").replace("\\s", " ");
+                let text = after("with")
+                    .unwrap_or("hello world")
+                    .replace("\\n", "\n")
+                    .replace("\\s", " ");
                 self.upload(owner, &uuid, "data.txt", text.into_bytes()).await?;
                 uuid
             }
@@ -252,7 +283,9 @@ impl Scene {
     async fn give_dataset(&mut self, owner: &str, name: &str, worksheet: Option<&str>) -> Result<String, String> {
         let body = json!({"data": [{"type": "bundles", "attributes": {"bundle_type": "dataset",
             "metadata": {"name": name, "description": "", "tags": [], "license": "", "source_url": ""}}}]});
-        Ok(id(&self.must(owner, "POST", &new_bundle_path(worksheet), &body).await?))
+        Ok(id(&self
+            .must(owner, "POST", &new_bundle_path(worksheet), &body)
+            .await?))
     }
 
     async fn give_run(
@@ -271,7 +304,9 @@ impl Scene {
             "allow_failed_dependencies": false, "request_docker_image": "python:3.10", "request_time": "",
             "request_memory": "2g", "request_disk": "", "request_cpus": 1, "request_gpus": 0, "request_queue": "",
             "request_priority": 0, "request_network": true, "exclude_patterns": []}}}]});
-        Ok(id(&self.must(owner, "POST", &new_bundle_path(worksheet), &body).await?))
+        Ok(id(&self
+            .must(owner, "POST", &new_bundle_path(worksheet), &body)
+            .await?))
     }
 
     pub async fn upload(&mut self, owner: &str, uuid: &str, filename: &str, bytes: Vec<u8>) -> Result<(), String> {
@@ -298,15 +333,28 @@ impl Scene {
         let (model, now) = (self.server.state.model.clone(), self.server.state.now());
         let message = json!({"type": "run", "bundle": {"uuid": run}, "resources": {}});
         let staged = model.stage(uuid, now).await.map_err(|error| error.to_string())?;
-        let assigned = model.assign_run(uuid, &key, &message, now).await.map_err(|error| error.to_string())?;
+        let assigned = model
+            .assign_run(uuid, &key, &message, now)
+            .await
+            .map_err(|error| error.to_string())?;
         if !staged || !assigned {
             return Err("the run could not be assigned".to_owned());
         }
         self.must(owner, "POST", &check_in, &check_in_body(&json!([]))).await?;
         let start = json!({"hostname": "node7", "start_time": now});
-        self.must(owner, "POST", &format!("/workers/{worker}/start_bundle/{run}"), &start).await?;
-        self.must(owner, "POST", &check_in, &check_in_body(&json!([report(&run, &worker, "running")]))).await?;
-        names.insert(format!("{}_WORKER", name.split('-').next().unwrap_or(name).to_uppercase()), worker);
+        self.must(owner, "POST", &format!("/workers/{worker}/start_bundle/{run}"), &start)
+            .await?;
+        self.must(
+            owner,
+            "POST",
+            &check_in,
+            &check_in_body(&json!([report(&run, &worker, "running")])),
+        )
+        .await?;
+        names.insert(
+            format!("{}_WORKER", name.split('-').next().unwrap_or(name).to_uppercase()),
+            worker,
+        );
         Ok(run)
     }
 
@@ -328,8 +376,14 @@ impl Scene {
             loop {
                 let mut body = check_in_body(&json!([report(&run, &worker, "running")]));
                 body["wait_seconds"] = json!(5);
-                let request = post(format!("/rest/workers/{worker}/checkin"), "application/json", body.to_string().into());
-                let Ok(answer) = wire::send(address, &request).await else { return };
+                let request = post(
+                    format!("/rest/workers/{worker}/checkin"),
+                    "application/json",
+                    body.to_string().into(),
+                );
+                let Ok(answer) = wire::send(address, &request).await else {
+                    return;
+                };
                 let messages: Vec<Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
                 for message in messages {
                     let socket = &message["socket_id"];
@@ -360,7 +414,11 @@ enum Reply {
 }
 
 fn worker_answer(message: &Value) -> Option<Reply> {
-    match (message["type"].as_str()?, message["path"].as_str(), message["read_args"]["type"].as_str()) {
+    match (
+        message["type"].as_str()?,
+        message["path"].as_str(),
+        message["read_args"]["type"].as_str(),
+    ) {
         ("netcat", ..) => {
             let text = message["message"].as_str().unwrap_or_default();
             Some(Reply::Data(match text.split("\r\n").next() {
@@ -372,16 +430,18 @@ fn worker_answer(message: &Value) -> Option<Reply> {
                 _ => b"pong\n".to_vec(),
             }))
         }
-        ("read", Some(path @ ("" | "stdout")), Some("get_target_info")) => Some(Reply::Json(json!({"target_info": if path.is_empty() {
-            json!({"name": "run", "type": "directory", "size": 4096, "perm": 493,
-                "contents": [{"name": "stdout", "type": "file", "size": 13, "perm": 420}]})
-        } else {
-            json!({"name": "stdout", "type": "file", "size": 13, "perm": 420})
-        }}))),
-        ("read", Some("stdout"), Some(_)) => Some(Reply::Data(gzip(b"hello stdout\n"))),
-        ("read", Some(path), _) => {
-            Some(Reply::Json(json!({"error_code": 404, "error_message": format!("Path '{path}' not found")})))
+        ("read", Some(path @ ("" | "stdout")), Some("get_target_info")) => {
+            Some(Reply::Json(json!({"target_info": if path.is_empty() {
+                json!({"name": "run", "type": "directory", "size": 4096, "perm": 493,
+                    "contents": [{"name": "stdout", "type": "file", "size": 13, "perm": 420}]})
+            } else {
+                json!({"name": "stdout", "type": "file", "size": 13, "perm": 420})
+            }})))
         }
+        ("read", Some("stdout"), Some(_)) => Some(Reply::Data(gzip(b"hello stdout\n"))),
+        ("read", Some(path), _) => Some(Reply::Json(
+            json!({"error_code": 404, "error_message": format!("Path '{path}' not found")}),
+        )),
         _ => None,
     }
 }
@@ -408,7 +468,10 @@ fn new_bundle_path(worksheet: Option<&str>) -> String {
 }
 
 fn id(document: &Value) -> String {
-    document["data"][0]["id"].as_str().unwrap_or_else(|| panic!("no id: {document}")).to_owned()
+    document["data"][0]["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no id: {document}"))
+        .to_owned()
 }
 
 fn quota() -> Quota {

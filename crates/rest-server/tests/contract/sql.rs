@@ -68,7 +68,13 @@ impl Sql {
                 .fetch_all(&mut self.connection)
                 .await
                 .unwrap();
-            let name = |row: &AnyRow| row.get::<String, _>(0).rsplit('.').next().unwrap_or_default().to_owned();
+            let name = |row: &AnyRow| {
+                row.get::<String, _>(0)
+                    .rsplit('.')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned()
+            };
             rows.iter()
                 .map(|row| (name(row), row.get::<i64, _>(1).to_string()))
                 .collect()
@@ -89,7 +95,9 @@ impl Sql {
         }
         let mut found = BTreeMap::new();
         for table in self.tables.clone() {
-            let columns = self.texts(&format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid")).await;
+            let columns = self
+                .texts(&format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid"))
+                .await;
             let columns: Vec<String> = columns.iter().map(|column| format!("quote(`{column}`)")).collect();
             let sql = format!("SELECT {} FROM `{table}` ORDER BY 1", columns.join(" || '|' || "));
             let mut hasher = DefaultHasher::new();

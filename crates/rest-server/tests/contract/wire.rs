@@ -124,7 +124,12 @@ pub async fn send_bytes(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>
 
 /// Takes an answer apart.
 pub fn parse(bytes: &[u8], bodiless: bool) -> io::Result<Answer> {
-    let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {:?}", String::from_utf8_lossy(bytes)));
+    let broken = |what: &str| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{what}: {:?}", String::from_utf8_lossy(bytes)),
+        )
+    };
     let mut rest = bytes;
     loop {
         let end = find(rest, b"\r\n\r\n").ok_or_else(|| broken("an answer without a complete head"))?;
@@ -151,7 +156,11 @@ pub fn parse(bytes: &[u8], bodiless: bool) -> io::Result<Answer> {
             headers,
             body: body.to_vec(),
         };
-        if answer.header("transfer-encoding").is_some_and(|value| value.contains("chunked")) && !bodiless {
+        if answer
+            .header("transfer-encoding")
+            .is_some_and(|value| value.contains("chunked"))
+            && !bodiless
+        {
             answer.body = dechunk(body).ok_or_else(|| broken("a cut-off chunked body"))?;
         } else if let Some(length) = answer.header("content-length").filter(|_| !bodiless) {
             let length: usize = length.parse().map_err(|_| broken("a malformed length"))?;

@@ -10,42 +10,146 @@ use crate::pattern::fill;
 
 /// A document that each route with a JSON body would take, to be spoiled piece by piece.
 const DOCUMENTS: &[(&str, &str, &str)] = &[
-    ("POST", "/bundles?worksheet=$WS", r#"{"data": [{"type": "bundles", "id": "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "attributes": {"bundle_type": "run", "command": "true", "frozen": null, "is_anonymous": false,
+    (
+        "POST",
+        "/bundles?worksheet=$WS",
+        r#"{"data": [{"type": "bundles", "id": "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "attributes": {"bundle_type": "run", "command": "true", "frozen": null, "is_anonymous": false,
         "dependencies": [{"child_path": "a", "parent_uuid": "$DATA", "parent_path": ""}],
-        "metadata": {"name": "n", "description": "", "tags": ["a"], "allow_failed_dependencies": false, "request_docker_image": "", "request_time": "1h", "request_memory": "1g", "request_disk": "1g", "request_cpus": 1, "request_gpus": 0, "request_queue": "", "request_priority": 0, "request_network": false, "exclude_patterns": ["x"]}}}]}"#),
-    ("PATCH", "/bundles", r#"{"data": [{"type": "bundles", "id": "$SECRET", "attributes": {"is_anonymous": false, "frozen": null, "metadata": {"description": "x", "tags": ["a"], "name": "n"}}, "relationships": {"owner": {"data": {"type": "users", "id": "$ALICE"}}}}]}"#),
-    ("DELETE", "/bundles", r#"{"data": [{"type": "bundles", "id": "$NONE"}]}"#),
-    ("POST", "/bundle-actions", r#"{"data": [{"type": "bundle-actions", "attributes": {"type": "write", "uuid": "$RUN", "subpath": "a", "string": "b"}}]}"#),
-    ("POST", "/bundle-permissions", r#"{"data": [{"type": "bundle-permissions", "attributes": {"permission": 1}, "relationships": {"group": {"data": {"type": "groups", "id": "$TEAM"}}, "bundle": {"data": {"type": "bundles", "id": "$SECRET"}}}}]}"#),
-    ("POST", "/worksheet-permissions", r#"{"data": [{"type": "worksheet-permissions", "attributes": {"permission_spec": "read"}, "relationships": {"group": {"data": {"type": "groups", "id": "$TEAM"}}, "worksheet": {"data": {"type": "worksheets", "id": "$HIDDEN"}}}}]}"#),
-    ("PATCH", "/user", r#"{"data": {"type": "users", "id": "x", "attributes": {"user_name": "alice", "first_name": "a", "last_name": "b", "affiliation": "c", "url": "http://x.example", "notifications": 1, "avatar_id": null}}}"#),
-    ("PATCH", "/user/increment_disk_used", r#"{"data": [{"type": "user/increment_disk_used", "attributes": {"disk_used_increment": 1, "bundle_uuid": "$SECRET"}}]}"#),
-    ("PATCH", "/users", r#"{"data": [{"type": "users", "id": "$BOB", "attributes": {"disk_quota": 1000, "time_quota": 1000, "parallel_run_quota": 1, "email": "bob@example.org", "is_verified": true, "user_name": "bob"}}]}"#),
+        "metadata": {"name": "n", "description": "", "tags": ["a"], "allow_failed_dependencies": false, "request_docker_image": "", "request_time": "1h", "request_memory": "1g", "request_disk": "1g", "request_cpus": 1, "request_gpus": 0, "request_queue": "", "request_priority": 0, "request_network": false, "exclude_patterns": ["x"]}}}]}"#,
+    ),
+    (
+        "PATCH",
+        "/bundles",
+        r#"{"data": [{"type": "bundles", "id": "$SECRET", "attributes": {"is_anonymous": false, "frozen": null, "metadata": {"description": "x", "tags": ["a"], "name": "n"}}, "relationships": {"owner": {"data": {"type": "users", "id": "$ALICE"}}}}]}"#,
+    ),
+    (
+        "DELETE",
+        "/bundles",
+        r#"{"data": [{"type": "bundles", "id": "$NONE"}]}"#,
+    ),
+    (
+        "POST",
+        "/bundle-actions",
+        r#"{"data": [{"type": "bundle-actions", "attributes": {"type": "write", "uuid": "$RUN", "subpath": "a", "string": "b"}}]}"#,
+    ),
+    (
+        "POST",
+        "/bundle-permissions",
+        r#"{"data": [{"type": "bundle-permissions", "attributes": {"permission": 1}, "relationships": {"group": {"data": {"type": "groups", "id": "$TEAM"}}, "bundle": {"data": {"type": "bundles", "id": "$SECRET"}}}}]}"#,
+    ),
+    (
+        "POST",
+        "/worksheet-permissions",
+        r#"{"data": [{"type": "worksheet-permissions", "attributes": {"permission_spec": "read"}, "relationships": {"group": {"data": {"type": "groups", "id": "$TEAM"}}, "worksheet": {"data": {"type": "worksheets", "id": "$HIDDEN"}}}}]}"#,
+    ),
+    (
+        "PATCH",
+        "/user",
+        r#"{"data": {"type": "users", "id": "x", "attributes": {"user_name": "alice", "first_name": "a", "last_name": "b", "affiliation": "c", "url": "http://x.example", "notifications": 1, "avatar_id": null}}}"#,
+    ),
+    (
+        "PATCH",
+        "/user/increment_disk_used",
+        r#"{"data": [{"type": "user/increment_disk_used", "attributes": {"disk_used_increment": 1, "bundle_uuid": "$SECRET"}}]}"#,
+    ),
+    (
+        "PATCH",
+        "/users",
+        r#"{"data": [{"type": "users", "id": "$BOB", "attributes": {"disk_quota": 1000, "time_quota": 1000, "parallel_run_quota": 1, "email": "bob@example.org", "is_verified": true, "user_name": "bob"}}]}"#,
+    ),
     ("DELETE", "/users", r#"{"data": [{"type": "users", "id": "nobody"}]}"#),
-    ("POST", "/groups", r#"{"data": [{"type": "groups", "attributes": {"name": "g"}}]}"#),
+    (
+        "POST",
+        "/groups",
+        r#"{"data": [{"type": "groups", "attributes": {"name": "g"}}]}"#,
+    ),
     ("DELETE", "/groups", r#"{"data": [{"type": "groups", "id": "$NONE"}]}"#),
-    ("POST", "/groups/team/relationships/members", r#"{"data": [{"type": "users", "id": "$BOB"}]}"#),
-    ("DELETE", "/groups/team/relationships/members", r#"{"data": [{"type": "users", "id": "$CAROL"}]}"#),
-    ("POST", "/bundle_stores", r#"{"data": [{"type": "bundle_stores", "attributes": {"name": "s", "storage_type": "disk", "storage_format": "uncompressed", "url": null, "authentication": null}}]}"#),
-    ("DELETE", "/bundle_stores", r#"{"data": [{"type": "bundle_stores", "id": "$NONE"}]}"#),
-    ("POST", "/bundles/$DATA/locations/", r#"{"data": [{"type": "bundle_locations", "attributes": {"bundle_uuid": "$DATA", "bundle_store_uuid": "$STORE"}}]}"#),
-    ("PATCH", "/bundles/$DATA/contents/filesize/", r#"{"data": [{"type": "x", "attributes": {"filesize": 12345}}]}"#),
+    (
+        "POST",
+        "/groups/team/relationships/members",
+        r#"{"data": [{"type": "users", "id": "$BOB"}]}"#,
+    ),
+    (
+        "DELETE",
+        "/groups/team/relationships/members",
+        r#"{"data": [{"type": "users", "id": "$CAROL"}]}"#,
+    ),
+    (
+        "POST",
+        "/bundle_stores",
+        r#"{"data": [{"type": "bundle_stores", "attributes": {"name": "s", "storage_type": "disk", "storage_format": "uncompressed", "url": null, "authentication": null}}]}"#,
+    ),
+    (
+        "DELETE",
+        "/bundle_stores",
+        r#"{"data": [{"type": "bundle_stores", "id": "$NONE"}]}"#,
+    ),
+    (
+        "POST",
+        "/bundles/$DATA/locations/",
+        r#"{"data": [{"type": "bundle_locations", "attributes": {"bundle_uuid": "$DATA", "bundle_store_uuid": "$STORE"}}]}"#,
+    ),
+    (
+        "PATCH",
+        "/bundles/$DATA/contents/filesize/",
+        r#"{"data": [{"type": "x", "attributes": {"filesize": 12345}}]}"#,
+    ),
     ("PUT", "/bundles/$DATA/netcat/8000/", r#"{"message": "text"}"#),
-    ("POST", "/worksheets", r#"{"data": [{"type": "worksheets", "attributes": {"name": "w"}}]}"#),
-    ("PATCH", "/worksheets", r#"{"data": [{"type": "worksheets", "id": "$HIDDEN", "attributes": {"title": "t", "tags": ["a"], "is_anonymous": false, "frozen": null, "name": "alice-private"}, "relationships": {"owner": {"data": {"type": "users", "id": "$ALICE"}}}}]}"#),
-    ("DELETE", "/worksheets", r#"{"data": [{"type": "worksheets", "id": "$NONE"}]}"#),
-    ("POST", "/worksheets/$HIDDEN/add-items", r#"{"items": ["a"], "item_type": "markup", "after_sort_key": 1, "ids": [1]}"#),
-    ("POST", "/worksheet-items?uuid=$HIDDEN", r#"{"data": [{"type": "worksheet-items", "attributes": {"type": "markup", "value": "x", "sort_key": 1}, "relationships": {"worksheet": {"data": {"type": "worksheets", "id": "$HIDDEN"}}, "bundle": {"data": null}, "subworksheet": {"data": null}}}]}"#),
+    (
+        "POST",
+        "/worksheets",
+        r#"{"data": [{"type": "worksheets", "attributes": {"name": "w"}}]}"#,
+    ),
+    (
+        "PATCH",
+        "/worksheets",
+        r#"{"data": [{"type": "worksheets", "id": "$HIDDEN", "attributes": {"title": "t", "tags": ["a"], "is_anonymous": false, "frozen": null, "name": "alice-private"}, "relationships": {"owner": {"data": {"type": "users", "id": "$ALICE"}}}}]}"#,
+    ),
+    (
+        "DELETE",
+        "/worksheets",
+        r#"{"data": [{"type": "worksheets", "id": "$NONE"}]}"#,
+    ),
+    (
+        "POST",
+        "/worksheets/$HIDDEN/add-items",
+        r#"{"items": ["a"], "item_type": "markup", "after_sort_key": 1, "ids": [1]}"#,
+    ),
+    (
+        "POST",
+        "/worksheet-items?uuid=$HIDDEN",
+        r#"{"data": [{"type": "worksheet-items", "attributes": {"type": "markup", "value": "x", "sort_key": 1}, "relationships": {"worksheet": {"data": {"type": "worksheets", "id": "$HIDDEN"}}, "bundle": {"data": null}, "subworksheet": {"data": null}}}]}"#,
+    ),
     ("POST", "/interpret/search", r#"{"keywords": ["a"]}"#),
     ("POST", "/interpret/wsearch", r#"{"keywords": ["a"]}"#),
-    ("POST", "/interpret/file-genpaths", r#"{"queries": [{"bundle_uuid": "$DATA", "genpath": "/train.py:a/b", "post": "%.3f"}]}"#),
-    ("POST", "/interpret/genpath-table-contents", r#"{"contents": [{"a": ["$DATA", "/train.py:a", null]}]}"#),
-    ("POST", "/workers/w/checkin", r#"{"tag": "t", "group_name": "team", "cpus": 8, "gpus": 0, "memory_bytes": 1, "free_disk_bytes": 1, "dependencies": [["$DATA", ""]], "hostname": "n", "shared_file_system": false, "tag_exclusive": false, "exit_after_num_runs": 9, "is_terminating": false, "preemptible": false, "wait_seconds": 0,
-        "runs": [{"uuid": "$RUN", "run_status": "x", "bundle_start_time": 1.5, "container_time_total": 1.5, "container_time_user": 1, "container_time_system": 1, "docker_image": "x", "state": "running", "remote": "w", "exitcode": 1, "failure_message": "x", "bundle_profile_stats": {"RUN_STAGE.RUNNING": {"start": 1.5, "end": null, "elapsed": null}}, "cpu_usage": 0.5, "memory_usage": 0.5, "disk_utilization": 5}]}"#),
-    ("POST", "/workers/w/start_bundle/$RUN", r#"{"hostname": "x", "start_time": 1}"#),
+    (
+        "POST",
+        "/interpret/file-genpaths",
+        r#"{"queries": [{"bundle_uuid": "$DATA", "genpath": "/train.py:a/b", "post": "%.3f"}]}"#,
+    ),
+    (
+        "POST",
+        "/interpret/genpath-table-contents",
+        r#"{"contents": [{"a": ["$DATA", "/train.py:a", null]}]}"#,
+    ),
+    (
+        "POST",
+        "/workers/w/checkin",
+        r#"{"tag": "t", "group_name": "team", "cpus": 8, "gpus": 0, "memory_bytes": 1, "free_disk_bytes": 1, "dependencies": [["$DATA", ""]], "hostname": "n", "shared_file_system": false, "tag_exclusive": false, "exit_after_num_runs": 9, "is_terminating": false, "preemptible": false, "wait_seconds": 0,
+        "runs": [{"uuid": "$RUN", "run_status": "x", "bundle_start_time": 1.5, "container_time_total": 1.5, "container_time_user": 1, "container_time_system": 1, "docker_image": "x", "state": "running", "remote": "w", "exitcode": 1, "failure_message": "x", "bundle_profile_stats": {"RUN_STAGE.RUNNING": {"start": 1.5, "end": null, "elapsed": null}}, "cpu_usage": 0.5, "memory_usage": 0.5, "disk_utilization": 5}]}"#,
+    ),
+    (
+        "POST",
+        "/workers/w/start_bundle/$RUN",
+        r#"{"hostname": "x", "start_time": 1}"#,
+    ),
     ("POST", "/workers/w/reply/1", r#"{"a": 1}"#),
     ("POST", "/help/", r#"{"message": "x"}"#),
-    ("POST", "/cli/command", r#"{"worksheet_uuid": "$WS", "command": "ls", "autocomplete": false}"#),
+    (
+        "POST",
+        "/cli/command",
+        r#"{"worksheet_uuid": "$WS", "command": "ls", "autocomplete": false}"#,
+    ),
 ];
 
 /// What takes the place of a value.
@@ -75,7 +179,11 @@ fn spoiled(document: &Value) -> Vec<Value> {
     let mut out = replacements();
     let inner: Vec<(String, Vec<Value>)> = match document {
         Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), spoiled(value))).collect(),
-        Value::Array(list) => list.iter().enumerate().map(|(index, value)| (index.to_string(), spoiled(value))).collect(),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .map(|(index, value)| (index.to_string(), spoiled(value)))
+            .collect(),
         _ => Vec::new(),
     };
     for (key, values) in inner {
@@ -103,18 +211,28 @@ fn documents(range: &Range) -> Vec<(&'static str, String, Value)> {
         .iter()
         .map(|(method, path, body)| {
             let body = fill(body, &range.scene.names);
-            (*method, fill(path, &range.scene.names), serde_json::from_str(&body).unwrap())
+            (
+                *method,
+                fill(path, &range.scene.names),
+                serde_json::from_str(&body).unwrap(),
+            )
         })
         // The table also has what is still being built.
         .filter(|(method, path, _)| {
             let path = format!("/rest{}", path.split('?').next().unwrap());
-            known.iter().any(|route| route.method.as_str() == *method && crate::is_at(&route.path, &path))
+            known
+                .iter()
+                .any(|route| route.method.as_str() == *method && crate::is_at(&route.path, &path))
         })
         .collect()
 }
 
 async fn fire_json(range: &mut Range, name: &str, method: &str, path: &str, body: Vec<u8>) {
-    let role = if method == "PATCH" && path == "/users" || path == "/bundle_stores" { "root" } else { "alice" };
+    let role = if method == "PATCH" && path == "/users" || path == "/bundle_stores" {
+        "root"
+    } else {
+        "alice"
+    };
     let request = range
         .request(role, method, path)
         .await

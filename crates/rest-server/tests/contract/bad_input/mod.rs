@@ -119,15 +119,31 @@ impl Range {
         }
         if answer.status >= 500 {
             self.wrong.push(format!("{}: {} {text}", what(), answer.status));
-        } else if answer.status >= 400 && text.is_empty() && request.method != "HEAD" && answer.header("x-request-id").is_some() {
-            // An answer without a request id is the protocol's, not the application's; it has no message.
-            self.wrong.push(format!("{}: {} without a message", what(), answer.status));
-        }
-        if let Some(sign) = ["SELECT ", "INSERT ", "sqlx", "panicked", "syntax error", "/rest-server/"]
-            .iter()
-            .find(|sign| answer.status >= 400 && text.contains(**sign))
+        } else if answer.status >= 400
+            && text.is_empty()
+            && request.method != "HEAD"
+            && answer.header("x-request-id").is_some()
         {
-            self.wrong.push(format!("{}: {} tells internals ({sign}): {text}", what(), answer.status));
+            // An answer without a request id is the protocol's, not the application's; it has no message.
+            self.wrong
+                .push(format!("{}: {} without a message", what(), answer.status));
+        }
+        if let Some(sign) = [
+            "SELECT ",
+            "INSERT ",
+            "sqlx",
+            "panicked",
+            "syntax error",
+            "/rest-server/",
+        ]
+        .iter()
+        .find(|sign| answer.status >= 400 && text.contains(**sign))
+        {
+            self.wrong.push(format!(
+                "{}: {} tells internals ({sign}): {text}",
+                what(),
+                answer.status
+            ));
         }
         let unsafe_method = !matches!(request.method.as_str(), "GET" | "HEAD");
         if answer.status < 400 {
