@@ -57,18 +57,6 @@ impl ApiError {
         }
     }
 
-    /// The form that `format_errors=1` asks for: the message of a schema error becomes a JSON text.
-    #[must_use]
-    pub fn formatted(self, format: bool) -> Self {
-        match self {
-            Self::Invalid { detail, pointer } if format => {
-                let errors = serde_json::json!({"errors": [{"detail": detail, "source": {"pointer": pointer}}]});
-                Self::usage(errors.to_string())
-            }
-            other => other,
-        }
-    }
-
     /// The text of this error.
     pub fn message(&self) -> &str {
         match self {
@@ -94,6 +82,20 @@ pub struct ErrorText {
     pub internal: bool,
 }
 
+/// Rides beside [`ErrorText`] on an answer to an attribute that breaks the schema: where it stands in the document.
+#[derive(Clone, Debug)]
+struct InvalidAt(String);
+
+/// What `format_errors=1` asks for: the message of a schema error becomes a JSON text.
+pub fn format_schema_error(response: &mut Response) {
+    let extensions = response.extensions_mut();
+    let pointer = extensions.remove::<InvalidAt>();
+    if let (Some(InvalidAt(pointer)), Some(text)) = (pointer, extensions.get_mut::<ErrorText>()) {
+        let error = serde_json::json!({"errors": [{"detail": text.message, "source": {"pointer": pointer}}]});
+        text.message = error.to_string();
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         if let Self::Redirect(target) = &self {
@@ -105,6 +107,9 @@ impl IntoResponse for ApiError {
             message: self.message().to_owned(),
             internal,
         });
+        if let Self::Invalid { pointer, .. } = self {
+            response.extensions_mut().insert(InvalidAt(pointer));
+        }
         response
     }
 }

@@ -14,7 +14,8 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::time::Instant;
 
-use crate::error::{ApiError, ErrorText};
+use crate::error::{self, ApiError, ErrorText};
+use crate::params::Query;
 use crate::traffic::{self, Class, Exchange, Permit, Received, Traffic};
 
 /// JSON bodies above this many bytes are refused with 413.
@@ -99,6 +100,7 @@ pub struct ParsedJson(pub serde_json::Value);
 /// no place among the working requests.
 pub async fn json_route(State(traffic): State<Arc<Traffic>>, request: Request, next: Next) -> Response {
     let class = class_of(&request);
+    let format_errors = request.uri().query().is_some_and(wants_formatted_errors);
     let (mut parts, body) = request.into_parts();
     let json = is_json(&parts.headers);
     let limit = if json { JSON_LIMIT } else { FORM_LIMIT };
@@ -125,9 +127,16 @@ pub async fn json_route(State(traffic): State<Arc<Traffic>>, request: Request, n
     } else {
         Request::from_parts(parts, Body::from(bytes))
     };
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     drop(parsing);
+    if format_errors {
+        error::format_schema_error(&mut response);
+    }
     keep(response, class, permit)
+}
+
+fn wants_formatted_errors(query: &str) -> bool {
+    Query::parse(query).flag("format_errors", false).unwrap_or(false)
 }
 
 /// Around routes that take their bodies as they come: waits for the request's turn.

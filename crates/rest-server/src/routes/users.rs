@@ -67,17 +67,15 @@ pub async fn update_own(
     query: Query,
     body: JsonBody,
 ) -> ApiResult {
-    let format = query.flag("format_errors", false)?;
-    let input = body
-        .single_resource("users", "Users can only update themselves, one at a time.")
-        .map_err(|e| e.formatted(format))?;
+    query.flag("format_errors", false)?;
+    let input = body.single_resource("users", "Users can only update themselves, one at a time.")?;
     if READ_ONLY.iter().any(|name| input.has(name)) {
         return Err(ApiError::permission(format!(
             "These fields are read-only: {}",
             READ_ONLY.join(", ")
         )));
     }
-    let update = profile_update(&input).map_err(|error| error.formatted(format))?;
+    let update = profile_update(&input)?;
     check_name(&state, &user, &update).await?;
     let user = state.model.update_user(&user.user_id, update).await?;
     Ok(state.respond(Document::one(present::user(&user, UserView::Own))))
