@@ -36,7 +36,10 @@ fn answers_are_as_described(#[values(Caller::Nobody, Caller::User)] caller: Call
     let base = format!("{}/rest", system.address());
     let mut command = Command::new(python_tool("schemathesis", "schemathesis"));
     command
-        .args(["--config-file", concat!(env!("CARGO_MANIFEST_DIR"), "/schemathesis.toml")])
+        .args([
+            "--config-file",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/schemathesis.toml"),
+        ])
         .arg("run")
         .arg(file)
         .args(["--url", &base, "--checks", CHECKS])
@@ -59,8 +62,11 @@ fn with_real_objects(http: &Http) -> Value {
     let worksheet = http.get("/rest/worksheets?specs=%2F").json()["data"][0]["id"].clone();
     let text = worksheet.as_str().expect("the home worksheet");
     let metadata = json!({"name": "d", "description": "", "tags": [], "license": "", "source_url": ""});
-    let dataset = json!({"data": [{"type": "bundles", "attributes": {"bundle_type": "dataset", "metadata": metadata}}]});
-    let created = http.post_json(&format!("/rest/bundles?worksheet={text}"), &dataset).json();
+    let dataset =
+        json!({"data": [{"type": "bundles", "attributes": {"bundle_type": "dataset", "metadata": metadata}}]});
+    let created = http
+        .post_json(&format!("/rest/bundles?worksheet={text}"), &dataset)
+        .json();
     let bundle = created["data"][0]["id"].clone();
     let target = format!(
         "/rest/bundles/{}/contents/blob/?filename=data.txt",
@@ -74,7 +80,10 @@ fn with_real_objects(http: &Http) -> Value {
     let paths = description["paths"].as_object_mut().expect("paths");
     for (path, operations) in paths.iter_mut() {
         let operations = operations.as_object_mut().expect("operations");
-        for parameters in operations.values_mut().filter_map(|operation| operation.get_mut("parameters")) {
+        for parameters in operations
+            .values_mut()
+            .filter_map(|operation| operation.get_mut("parameters"))
+        {
             for parameter in parameters.as_array_mut().expect("a list") {
                 let values = match (parameter["name"].as_str(), path.contains("worksheet")) {
                     (Some("uuid"), true) | (Some("worksheet"), _) => one_of(&[worksheet.clone()]),

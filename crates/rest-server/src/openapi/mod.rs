@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi as Description, RefOr, SecurityRequirement};
 
 use crate::routes::{Method, described};
@@ -183,7 +183,9 @@ fn name_types(components: &mut Components, shape: &str, types: &[&str]) {
         .schema_type(Type::String)
         .enum_values(Some(types.iter().copied()))
         .build();
-    object.properties.insert("type".to_owned(), Schema::Object(named).into());
+    object
+        .properties
+        .insert("type".to_owned(), Schema::Object(named).into());
 }
 
 fn slot(item: &mut PathItem, method: Method) -> &mut Option<Operation> {
