@@ -54,7 +54,7 @@ impl Model {
     pub async fn oauth_client(&self, client_id: &str) -> Result<Option<OauthClient>> {
         let sql = "SELECT `client_id`, `name`, `grant_type`, `response_type`, `scopes`, `redirect_uris` \
             FROM `oauth2_client` WHERE `client_id` = ?";
-        let row = self.db.read().await?.first(sql, params![client_id]).await?;
+        let row = self.db.once().await?.first(sql, params![client_id]).await?;
         row.map(|mut row| {
             Ok(OauthClient {
                 client_id: row.text()?,
@@ -140,7 +140,7 @@ impl Model {
         );
         let rows = self
             .db
-            .read()
+            .once()
             .await?
             .all(sql, params![hashed, clear, UtcTime::from_unix(now)])
             .await?;

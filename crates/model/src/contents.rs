@@ -205,7 +205,7 @@ impl Model {
     pub async fn upload_session(&self, id: &str) -> Result<Option<UploadSession>> {
         let sql = format!("SELECT {SESSION} FROM `upload_session` WHERE `id` = ?");
         self.db
-            .read()
+            .once()
             .await?
             .first(sql, params![id])
             .await?
@@ -216,7 +216,7 @@ impl Model {
     /// Sessions in one of these states, oldest first.
     pub async fn upload_sessions_in(&self, states: &[&str]) -> Result<Vec<UploadSession>> {
         let sql = format!("SELECT {SESSION} FROM `upload_session` WHERE `state` IN {{in}} ORDER BY `created`, `id`");
-        let rows = self.db.read().await?.all_in(&sql, &[], states, &[]).await?;
+        let rows = self.db.once().await?.all_in(&sql, &[], states, &[]).await?;
         rows.into_iter().map(|mut row| read_session(&mut row)).collect()
     }
 
@@ -271,7 +271,7 @@ impl Model {
     pub async fn trash(&self, limit: u32) -> Result<Vec<TrashEntry>> {
         let sql = "SELECT `id`, `store_key`, `placement`, `path`, `created`, `attempts`, `last_error` FROM `store_trash` \
             ORDER BY `attempts`, `id` LIMIT ?";
-        let rows = self.db.read().await?.all(sql, params![limit]).await?;
+        let rows = self.db.once().await?.all(sql, params![limit]).await?;
         rows.into_iter()
             .map(|mut row| {
                 Ok(TrashEntry {

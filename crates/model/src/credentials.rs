@@ -28,7 +28,7 @@ impl Model {
 
     /// Whether a verification key would be accepted.
     pub async fn verification_key_exists(&self, key: &str, now: i64) -> Result<bool> {
-        Ok(key_owner(&mut self.db.read().await?, key, now).await?.is_some())
+        Ok(key_owner(&mut self.db.once().await?, key, now).await?.is_some())
     }
 
     /// Uses up all verification keys of the key's user and marks him verified; false if the key is unknown or older than
@@ -86,7 +86,7 @@ impl Model {
 
     /// Whether a reset code exists and is younger than a day.
     pub async fn reset_code_exists(&self, code: &str, now: i64) -> Result<bool> {
-        Ok(code_owner(&mut self.db.read().await?, code, now).await?.is_some())
+        Ok(code_owner(&mut self.db.once().await?, code, now).await?.is_some())
     }
 
     /// Uses up a reset code (and the user's other codes), sets the password, and ends all tokens and sessions. `None` if

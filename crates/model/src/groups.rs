@@ -83,7 +83,7 @@ impl Model {
         let mut uuids = vec![self.public_group()];
         if let Some(viewer) = viewer {
             let sql = "SELECT `group_uuid` FROM `user_group` WHERE `user_id` = ? ORDER BY `id`";
-            for mut row in self.db.read().await?.all(sql, params![viewer]).await? {
+            for mut row in self.db.once().await?.all(sql, params![viewer]).await? {
                 uuids.push(row.uuid()?);
             }
         }
@@ -161,7 +161,7 @@ impl Model {
             return Ok(());
         }
         let sql = "SELECT COUNT(*) FROM `user_group` WHERE `group_uuid` = ? AND `user_id` = ? AND `is_admin` = 1";
-        if self.db.read().await?.count(sql, params![group.uuid, viewer]).await? > 0 {
+        if self.db.once().await?.count(sql, params![group.uuid, viewer]).await? > 0 {
             return Ok(());
         }
         Err(Error::permission(format!("You are not the admin of group {spec}.")))

@@ -159,7 +159,7 @@ impl Model {
 
     /// Whether the database answers; for readiness probes.
     pub async fn ping(&self) -> Result<()> {
-        self.db.read().await?.count("SELECT 1", params![]).await.map(drop)
+        self.db.once().await?.count("SELECT 1", params![]).await.map(drop)
     }
 
     /// The connection pools with their state, for metrics.
@@ -175,7 +175,7 @@ impl Model {
     /// How the database would execute a recorded statement: one line per table it reads, as the database words it.
     pub async fn explain(&self, statement: &Statement) -> Result<Vec<String>> {
         let sql = format!("{}{}", self.db.engine().explain(), statement.sql);
-        let rows = self.db.read().await?.all(sql, statement.values.clone()).await?;
+        let rows = self.db.once().await?.all(sql, statement.values.clone()).await?;
         rows.into_iter().map(db::Row::into_line).collect()
     }
 

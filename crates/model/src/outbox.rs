@@ -54,7 +54,7 @@ impl Model {
             WHERE `user_id` = ? AND `worker_id` = ? AND `delivered_at` IS NULL AND (`expires_at` IS NULL OR `expires_at` > ?) \
             ORDER BY `id` LIMIT ?";
         let values = params![&worker.user_id, &worker.worker_id, now, limit];
-        let rows = self.db.read().await?.all(sql, values).await?;
+        let rows = self.db.once().await?.all(sql, values).await?;
         rows.into_iter()
             .map(|mut row| {
                 Ok(QueuedMessage {

@@ -55,7 +55,7 @@ impl Model {
         if uuids.is_empty() {
             return Ok(Vec::new());
         }
-        self.permissions_in(&mut self.db.read().await?, kind, viewer, uuids)
+        self.permissions_in(&mut self.db.once().await?, kind, viewer, uuids)
             .await
     }
 
@@ -115,7 +115,7 @@ impl Model {
         if uuids.is_empty() {
             return Ok(());
         }
-        self.check_permission_in(&mut self.db.read().await?, kind, viewer, uuids, need)
+        self.check_permission_in(&mut self.db.once().await?, kind, viewer, uuids, need)
             .await
     }
 
@@ -156,7 +156,7 @@ impl Model {
         if uuids.is_empty() {
             return Ok(HashMap::new());
         }
-        group_permissions(&mut self.db.read().await?, kind, uuids).await
+        group_permissions(&mut self.db.once().await?, kind, uuids).await
     }
 
     /// Sets the permission of a group on an object; [`Permission::None`] removes it. The caller has checked that the

@@ -50,7 +50,7 @@ impl Model {
         let sql = "SELECT `u`.`parallel_run_quota` - (SELECT COUNT(*) FROM `worker_run` `r` \
             JOIN `bundle` `b` ON `b`.`uuid` = `r`.`run_uuid` WHERE `b`.`owner_id` = `u`.`user_id` \
             AND `r`.`user_id` <> `u`.`user_id`) FROM `user` `u` WHERE `u`.`user_id` = ?";
-        self.db.read().await?.count(sql, params![user_id]).await
+        self.db.once().await?.count(sql, params![user_id]).await
     }
 
     /// Compares every user's `disk_used` with the sum over his bundles and repairs it. Gives (user, was, is) of the

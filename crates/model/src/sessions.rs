@@ -30,7 +30,7 @@ impl Model {
             "SELECT {USER_COLUMNS} FROM `user_session` `s` JOIN `user` `u` ON `u`.`user_id` = `s`.`user_id` \
              WHERE `s`.`id` = ? AND `s`.`expires_at` > ? AND `u`.`is_active` = 1"
         );
-        let row = self.db.read().await?.first(sql, params![hex_digest(id), now]).await?;
+        let row = self.db.once().await?.first(sql, params![hex_digest(id), now]).await?;
         row.map(|mut row| read_user(&mut row)).transpose()
     }
 

@@ -170,7 +170,7 @@ impl Model {
         let sql = "SELECT `l`.`bundle_uuid`, `s`.`uuid`, `s`.`name`, `s`.`storage_type`, `s`.`storage_format`, `s`.`url` \
             FROM `bundle_location` `l` JOIN `bundle_store` `s` ON `s`.`uuid` = `l`.`bundle_store_uuid` \
             WHERE `l`.`bundle_uuid` IN {in} ORDER BY `l`.`id`";
-        for mut row in self.db.read().await?.all_in(sql, &[], uuids, &[]).await? {
+        for mut row in self.db.once().await?.all_in(sql, &[], uuids, &[]).await? {
             let location = BundleLocation {
                 bundle_uuid: row.uuid()?,
                 store_uuid: row.uuid()?,

@@ -408,7 +408,7 @@ impl Model {
         );
         let rows = self
             .db
-            .read()
+            .once()
             .await?
             .all_in(&sql, &[], &NOT_FINAL, &[before.into()])
             .await?;

@@ -145,7 +145,7 @@ impl Model {
     pub async fn ensure_root(&self, password: &str, quota: Quota, now: i64) -> Result<User> {
         let root = UserId::from(self.root_user_id());
         let sql = "SELECT `password` FROM `user` WHERE `user_id` = ?";
-        let row = self.db.read().await?.first(sql, params![&root]).await?;
+        let row = self.db.once().await?.first(sql, params![&root]).await?;
         let stored = row.map(|mut row| row.text()).transpose()?;
         let same = match stored.clone() {
             Some(stored) => {
@@ -189,12 +189,12 @@ impl Model {
 
     /// The active account with this id.
     pub async fn user(&self, user_id: &str) -> Result<Option<User>> {
-        active_user(&mut self.db.read().await?, "`u`.`user_id` = ?", params![user_id]).await
+        active_user(&mut self.db.once().await?, "`u`.`user_id` = ?", params![user_id]).await
     }
 
     /// The active account with this name or e-mail.
     pub async fn user_by_name(&self, name_or_email: &str) -> Result<Option<User>> {
-        user_by_name(&mut self.db.read().await?, name_or_email).await
+        user_by_name(&mut self.db.once().await?, name_or_email).await
     }
 
     /// The active account with this e-mail.
@@ -202,7 +202,7 @@ impl Model {
         if email.is_empty() {
             return Ok(None); // root's e-mail may be empty
         }
-        active_user(&mut self.db.read().await?, "`u`.`email` = ?", params![email]).await
+        active_user(&mut self.db.once().await?, "`u`.`email` = ?", params![email]).await
     }
 
     /// The active account with this id, else this name or e-mail. 404 `User <spec> not found`.
@@ -218,7 +218,7 @@ impl Model {
     pub async fn users(&self, user_ids: &[&str]) -> Result<HashMap<UserId, User>> {
         let sql =
             format!("SELECT {USER_COLUMNS} FROM `user` `u` WHERE `u`.`is_active` = 1 AND `u`.`user_id` IN {{in}}");
-        let rows = self.db.read().await?.all_in(&sql, &[], user_ids, &[]).await?;
+        let rows = self.db.once().await?.all_in(&sql, &[], user_ids, &[]).await?;
         rows.into_iter()
             .map(|mut row| read_user(&mut row).map(|user| (user.user_id.clone(), user)))
             .collect()
@@ -227,7 +227,7 @@ impl Model {
     /// Whether an active account has this name or this e-mail.
     pub async fn user_exists(&self, user_name: &str, email: &str) -> Result<bool> {
         let sql = "SELECT 1 FROM `user` WHERE `is_active` = 1 AND (`user_name` = ? OR (`email` = ? AND `email` <> '')) LIMIT 1";
-        Ok(self.db.read().await?.count(sql, params![user_name, email]).await? != 0)
+        Ok(self.db.once().await?.count(sql, params![user_name, email]).await? != 0)
     }
 
     /// Changes the named columns only. 404 if there is no such account; 400 if the new name or e-mail is taken.
@@ -342,7 +342,7 @@ impl Model {
     /// Uuids of the bundles a user owns, in order of creation; for user deletion and transfers.
     pub async fn bundles_owned_by(&self, user_id: &str) -> Result<Vec<Uuid>> {
         let sql = "SELECT `uuid` FROM `bundle` WHERE `owner_id` = ? ORDER BY `id`";
-        let rows = self.db.read().await?.all(sql, params![user_id]).await?;
+        let rows = self.db.once().await?.all(sql, params![user_id]).await?;
         rows.into_iter().map(|mut row| row.uuid()).collect()
     }
 

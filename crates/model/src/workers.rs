@@ -185,7 +185,7 @@ impl Model {
             "SELECT `user_id`, `worker_id` FROM `worker` WHERE `checkin_time` < ? ORDER BY `user_id`, `worker_id`";
         let rows = self
             .db
-            .read()
+            .once()
             .await?
             .all(sql, params![UtcTime::from_unix(silent_since)])
             .await?;
@@ -276,18 +276,18 @@ impl Model {
     pub async fn has_socket(&self, worker: &WorkerKey, socket_id: i64) -> Result<bool> {
         let sql = "SELECT COUNT(*) FROM `worker_socket` WHERE `socket_id` = ? AND `user_id` = ? AND `worker_id` = ?";
         let values = params![socket_id, &worker.user_id, &worker.worker_id];
-        Ok(self.db.read().await?.count(sql, values).await? > 0)
+        Ok(self.db.once().await?.count(sql, values).await? > 0)
     }
 
     /// The worker a run is assigned to.
     pub async fn worker_of_run(&self, run: Uuid) -> Result<Option<WorkerKey>> {
-        assigned_to(&mut self.db.read().await?, run).await
+        assigned_to(&mut self.db.once().await?, run).await
     }
 
     /// All assignments, oldest first.
     pub async fn run_assignments(&self) -> Result<Vec<RunAssignment>> {
         let sql = "SELECT `run_uuid`, `user_id`, `worker_id` FROM `worker_run` ORDER BY `id`";
-        let rows = self.db.read().await?.all(sql, params![]).await?;
+        let rows = self.db.once().await?.all(sql, params![]).await?;
         rows.into_iter()
             .map(|mut row| {
                 let run_uuid = row.uuid()?;

@@ -34,7 +34,7 @@ impl Model {
             return Ok(HashMap::new());
         }
         let sql = "SELECT `uuid`, `state` FROM `bundle` WHERE `uuid` IN {in}";
-        let rows = self.db.read().await?.all_in(sql, &[], uuids, &[]).await?;
+        let rows = self.db.once().await?.all_in(sql, &[], uuids, &[]).await?;
         rows.into_iter()
             .map(|mut row| Ok((row.uuid()?, row.state()?)))
             .collect()
@@ -45,7 +45,7 @@ impl Model {
         if uuids.is_empty() {
             return Ok(HashMap::new());
         }
-        names(&mut self.db.read().await?, uuids).await
+        names(&mut self.db.once().await?, uuids).await
     }
 
     /// Owner of each bundle; missing bundles are absent.
@@ -54,7 +54,7 @@ impl Model {
             return Ok(HashMap::new());
         }
         let sql = "SELECT `uuid`, `owner_id` FROM `bundle` WHERE `uuid` IN {in}";
-        let rows = self.db.read().await?.all_in(sql, &[], uuids, &[]).await?;
+        let rows = self.db.once().await?.all_in(sql, &[], uuids, &[]).await?;
         rows.into_iter()
             .map(|mut row| Ok((row.uuid()?, row.opt_user_id()?)))
             .collect()
@@ -73,7 +73,7 @@ impl Model {
         };
         let sql = format!("SELECT `id`, `uuid` FROM `bundle` WHERE `state` IN {{in}}{condition}");
         let after: Vec<Value> = bundle_type.into_iter().map(Value::from).collect();
-        let rows = self.db.read().await?.all_in(&sql, &[], states, &after).await?;
+        let rows = self.db.once().await?.all_in(&sql, &[], states, &after).await?;
         let mut found: Vec<(i64, Uuid)> = rows
             .into_iter()
             .map(|mut row| Ok((row.int()?, row.uuid()?)))

@@ -57,7 +57,7 @@ impl Model {
             "SELECT DISTINCT `i`.`bundle_uuid`, `w`.`id`, `w`.`uuid`, `w`.`name` FROM `worksheet_item` `i` \
              JOIN `worksheet` `w` ON `w`.`uuid` = `i`.`worksheet_uuid` WHERE `i`.`bundle_uuid` IN {{in}}{readable}"
         );
-        for mut row in self.db.read().await?.all_in(&sql, &[], uuids, &after).await? {
+        for mut row in self.db.once().await?.all_in(&sql, &[], uuids, &after).await? {
             let (bundle, id) = (row.uuid()?, row.int()?);
             hosts.entry(bundle).or_default().insert(
                 id,

@@ -15,10 +15,11 @@ use std::time::Duration;
 use domain::{Error, Result};
 use futures::TryStreamExt;
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Connection, Executor, MySql, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySql, MySqlConnection, Sqlite, SqliteConnection, Transaction};
 
 pub(crate) use row::Row;
 pub use statements::{Statement, Statements};
@@ -114,6 +115,14 @@ impl Db {
                 let transaction = read.begin_with("START TRANSACTION READ ONLY").await;
                 transaction.map(AnyTransaction::MySql)
             }
+        })
+    }
+
+    /// A connection for one reading statement, which agrees with itself without a transaction: two round trips less.
+    pub(crate) async fn once(&self) -> Result<Tx> {
+        self.observed(match &self.pools {
+            Pools::Sqlite { read, .. } => read.acquire().await.map(AnyTransaction::SqliteOnce),
+            Pools::MySql { read, .. } => read.acquire().await.map(AnyTransaction::MySqlOnce),
         })
     }
 
@@ -252,6 +261,25 @@ pub(crate) struct Tx {
 pub(crate) enum AnyTransaction {
     Sqlite(Transaction<'static, Sqlite>),
     MySql(Transaction<'static, MySql>),
+    /// Each statement on its own.
+    SqliteOnce(PoolConnection<Sqlite>),
+    MySqlOnce(PoolConnection<MySql>),
+}
+
+enum AnyConnection<'a> {
+    Sqlite(&'a mut SqliteConnection),
+    MySql(&'a mut MySqlConnection),
+}
+
+impl AnyTransaction {
+    fn connection(&mut self) -> AnyConnection<'_> {
+        match self {
+            Self::Sqlite(tx) => AnyConnection::Sqlite(tx),
+            Self::SqliteOnce(connection) => AnyConnection::Sqlite(connection),
+            Self::MySql(tx) => AnyConnection::MySql(tx),
+            Self::MySqlOnce(connection) => AnyConnection::MySql(connection),
+        }
+    }
 }
 
 impl From<Transaction<'static, Sqlite>> for Tx {
@@ -267,8 +295,8 @@ impl From<Transaction<'static, Sqlite>> for Tx {
 impl Tx {
     pub(crate) fn engine(&self) -> Engine {
         match &self.transaction {
-            AnyTransaction::Sqlite(_) => Engine::Sqlite,
-            AnyTransaction::MySql(_) => Engine::MySql,
+            AnyTransaction::Sqlite(_) | AnyTransaction::SqliteOnce(_) => Engine::Sqlite,
+            AnyTransaction::MySql(_) | AnyTransaction::MySqlOnce(_) => Engine::MySql,
         }
     }
 
@@ -285,19 +313,19 @@ impl Tx {
     async fn run_for_id(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<(u64, i64)> {
         let sql = sql.into();
         self.statements.note(&sql, &values);
-        match &mut self.transaction {
-            AnyTransaction::Sqlite(tx) => {
+        match self.transaction.connection() {
+            AnyConnection::Sqlite(connection) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<SqliteArguments>(values)?);
                 let done = query
-                    .execute(&mut **tx)
+                    .execute(&mut *connection)
                     .await
                     .map_err(|error| database_error(&error, &sql))?;
                 Ok((done.rows_affected(), done.last_insert_rowid()))
             }
-            AnyTransaction::MySql(tx) => {
+            AnyConnection::MySql(connection) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
                 let done = query
-                    .execute(&mut **tx)
+                    .execute(&mut *connection)
                     .await
                     .map_err(|error| database_error(&error, &sql))?;
                 Ok((done.rows_affected(), done.last_insert_id() as i64))
@@ -310,17 +338,17 @@ impl Tx {
         let sql = sql.into();
         self.statements.note(&sql, &values);
         let mut rows = Vec::new();
-        match &mut self.transaction {
-            AnyTransaction::Sqlite(tx) => {
+        match self.transaction.connection() {
+            AnyConnection::Sqlite(connection) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<SqliteArguments>(values)?);
-                let mut stream = query.fetch(&mut **tx);
+                let mut stream = query.fetch(&mut *connection);
                 while let Some(row) = stream.try_next().await.map_err(|error| database_error(&error, &sql))? {
                     rows.push(Row::from_sqlite(&row)?);
                 }
             }
-            AnyTransaction::MySql(tx) => {
+            AnyConnection::MySql(connection) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
-                let mut stream = query.fetch(&mut **tx);
+                let mut stream = query.fetch(&mut *connection);
                 while let Some(row) = stream.try_next().await.map_err(|error| database_error(&error, &sql))? {
                     rows.push(Row::from_mysql(&row)?);
                 }
@@ -344,9 +372,15 @@ impl Tx {
 
     /// Runs statements as they are, without placeholders: schema changes.
     pub(crate) async fn script(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        match &mut self.transaction {
-            AnyTransaction::Sqlite(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.map(drop),
-            AnyTransaction::MySql(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.map(drop),
+        match self.transaction.connection() {
+            AnyConnection::Sqlite(connection) => connection
+                .execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
+                .await
+                .map(drop),
+            AnyConnection::MySql(connection) => connection
+                .execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
+                .await
+                .map(drop),
         }
     }
 
@@ -355,6 +389,7 @@ impl Tx {
         match self.transaction {
             AnyTransaction::Sqlite(tx) => tx.commit().await,
             AnyTransaction::MySql(tx) => tx.commit().await,
+            AnyTransaction::SqliteOnce(_) | AnyTransaction::MySqlOnce(_) => Ok(()),
         }
         .map_err(|error| database_error(&error, "COMMIT"))
     }
