@@ -85,6 +85,14 @@ impl Engine {
         }
     }
 
+    /// Drops an index.
+    pub(crate) fn drop_index(self, table: &str, index: &str) -> String {
+        match self {
+            Self::Sqlite => format!("DROP INDEX `{index}`"),
+            Self::MySql => format!("DROP INDEX `{index}` ON `{table}`"),
+        }
+    }
+
     /// Brings the planner's statistics up to date.
     pub(crate) fn analyze(self) -> &'static str {
         match self {

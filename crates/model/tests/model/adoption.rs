@@ -4,6 +4,7 @@ use domain::{BundleState, BundleType, Permission, Uuid};
 use model::{Model, ObjectKind};
 use testkit::{Engine, TestDatabase};
 
+use crate::derived::assert_derived;
 use crate::fixture::{NOW, dataset, options, refused};
 use crate::schema::migrations;
 use crate::sql::Sql;
@@ -89,6 +90,7 @@ async fn everything_is_there_after_the_take_over() {
     );
     assert_eq!(model.public_group().as_str(), "0x41e95d8592de417cbb726085d6986137");
 
+    assert_derived(&mut sql).await;
     accounts_work(&model).await;
     bundles_are_read(&model).await;
     worksheets_are_read_and_repaired(&model).await;

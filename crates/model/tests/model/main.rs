@@ -7,6 +7,7 @@ mod fixture;
 mod accounts;
 mod adoption;
 mod bundles;
+mod derived;
 mod invariants;
 mod limits;
 mod permissions;

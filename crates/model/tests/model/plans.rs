@@ -3,7 +3,7 @@
 
 use domain::search::{BundleQuery, WorksheetQuery};
 use domain::{BundleState, BundleType};
-use model::{ObjectKind, Statement};
+use model::{Found, ObjectKind, Statement};
 
 use crate::fixture::{Fixture, NOW};
 
@@ -74,9 +74,83 @@ async fn fill(f: &Fixture) {
     f.fill_with_samples(BUNDLES, Some(team.uuid)).await.unwrap();
 }
 
+/// The row ids of what is found, which say what a sample is.
+async fn found_ids(f: &Fixture, viewer: &str, keywords: &[&str]) -> Vec<i64> {
+    let query = BundleQuery::parse(keywords).unwrap();
+    match f.search_bundles(Some(viewer), &query).await.unwrap() {
+        Found::Bundles(uuids) => f
+            .bundles(&uuids)
+            .await
+            .unwrap()
+            .iter()
+            .map(|record| record.id)
+            .collect(),
+        Found::Value(value) => panic!("{value}"),
+    }
+}
+
+/// The first ids, ordered by a value of each.
+fn first_by<K: Ord>(value: impl Fn(i64) -> K) -> Vec<i64> {
+    let mut ids: Vec<i64> = (1..=BUNDLES).collect();
+    ids.sort_by_key(|id| value(*id));
+    ids.truncate(3);
+    ids
+}
+
+/// What is found often is walked, not sorted; it must come out as if it were.
+async fn walks_give_what_sorting_gives(f: &Fixture) {
+    let size = |id: i64| id * 7919 % 1_000_003;
+    let smallest = first_by(size);
+    let largest = first_by(|id| -size(id));
+    let slowest = first_by(|id| -(id * 7919 % 100_000));
+    for (viewer, keywords, expected) in [
+        ("0", vec![".last"], vec![16_000, 15_999, 15_998]),
+        ("0", vec!["tags=common"], vec![1, 2, 4]),
+        ("0", vec!["tags=common", ".last"], vec![16_000, 15_998, 15_997]),
+        (
+            "0",
+            vec!["tags=common", ".last", ".offset=1"],
+            vec![15_998, 15_997, 15_995],
+        ),
+        ("0", vec!["state=ready", ".last"], vec![16_000, 15_899, 15_898]),
+        ("0", vec!["state=ready,failed", ".last"], vec![16_000, 15_979, 15_978]),
+        ("0", vec!["type=run", "type=dataset"], vec![]),
+        ("0", vec!["size=.sort"], smallest),
+        ("0", vec!["size=.sort-"], largest),
+        ("0", vec!["time=.sort-"], slowest),
+        // Ties come by id, also where the index is read backwards.
+        ("0", vec!["request_cpus=.sort-"], vec![3, 7, 11]),
+        (
+            "0",
+            vec!["request_cpus=.sort-", ".offset=3998"],
+            vec![15_995, 15_999, 2],
+        ),
+        ("0", vec!["request_cpus=.sort-", ".offset=4000"], vec![2, 6, 10]),
+        ("0", vec!["request_cpus=.sort"], vec![4, 8, 12]),
+        ("0", vec![".after=2020-09-13T12:28:40"], vec![2, 3, 4]),
+        ("0", vec![".before=2020-12-31", ".last"], vec![16_000, 15_999, 15_998]),
+        ("0", vec!["un"], vec![3, 11, 19]),
+        ("0", vec!["baseline"], vec![5, 13, 21]),
+        ("bob", vec![], vec![1, 2, 4]),
+        ("bob", vec!["name=run-python-13,run-python-3,run-python-11"], vec![11]),
+        ("bob", vec![".shared"], vec![13, 1013, 2013]),
+        ("sample1", vec![".mine", "size=.sort-", ".limit=0"], vec![]),
+        ("0", vec![".floating"], vec![500, 1500, 2500]),
+    ] {
+        let keywords = [keywords, vec![".limit=3"]].concat();
+        let keywords: &[&str] = if keywords.contains(&".limit=0") {
+            &keywords[..3]
+        } else {
+            &keywords
+        };
+        assert_eq!(found_ids(f, viewer, keywords).await, expected, "{viewer} {keywords:?}");
+    }
+}
+
 on_both! {
     async fn no_frequent_query_reads_a_large_table_from_end_to_end(f) {
         fill(f).await;
+        walks_give_what_sorting_gives(f).await;
         let BundleSample { uuid, worksheet } = sample(f).await;
         let short = format!("uuid={}%", &uuid.as_str()[..8]);
         let word = uuid.as_str()[8..16].to_owned();
