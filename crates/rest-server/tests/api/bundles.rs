@@ -118,7 +118,26 @@ async fn specs_and_keywords_find_bundles_in_order() {
     let counted = alice.fetch("/bundles?keywords=.mine&keywords=.count").await;
     assert_eq!(counted["meta"]["result"], 2);
     assert!(counted.get("data").is_none());
+    // A sum of nothing is null, and a format that does not apply leaves the value; else all post-functions work.
+    for (format, expected) in [
+        ("", serde_json::json!(2)),
+        ("&keywords=.format%3D%25.2f", serde_json::json!("2.00")),
+        (
+            "&keywords=.format%3Dduration%20%7C%20%5B0%3A1%5D",
+            serde_json::json!("2"),
+        ),
+        ("&keywords=.format%3Dadd%20x", serde_json::json!(2)),
+    ] {
+        let counted = alice
+            .fetch(&format!("/bundles?keywords=.mine&keywords=.count{format}"))
+            .await;
+        assert_eq!(counted["meta"]["result"], expected, "{format}");
+    }
     assert_eq!(names(&alice.fetch("/bundles?keywords=name%3Db").await), ["b"]);
+    assert_eq!(
+        names(&alice.fetch("/bundles?keywords=NAME%3DB&keywords=.last").await),
+        ["b"]
+    );
     for (query, status) in [
         ("specs=nothing", 404),
         ("specs=0x0123456789abcdef0123456789abcdef", 404),
