@@ -24,8 +24,9 @@ const MOST_ITERATIONS: u32 = 20_000_000;
 const MOST_MEMORY_KIB: u32 = 1 << 18;
 const MOST_PASSES: u32 = 64;
 
-/// How long somebody waits for his turn to have a password hashed.
+/// How long somebody waits for his turn to have a password hashed, and how many wait at most.
 const PATIENCE: Duration = Duration::from_secs(20);
+const MOST_WAITING: usize = 128;
 
 /// What a new password hash costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,7 @@ pub(crate) struct Hashing {
     /// Verified in place of the hash of an account that does not exist, at the same cost.
     pub(crate) nobody: String,
     places: Arc<Semaphore>,
+    queue: Semaphore,
 }
 
 impl Hashing {
@@ -125,14 +127,17 @@ impl Hashing {
             cost,
             nobody: hash_password(&random_text(20), cost)?,
             places: Arc::new(Semaphore::new((cores / 2).clamp(1, 4))),
+            queue: Semaphore::new(MOST_WAITING),
         })
     }
 
-    /// Waits for a turn. 503 if there is none within 20 s.
+    /// Waits for a turn. 503 if there is none within 20 s, or if too many wait already.
     pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        let busy = || Error::unavailable("Too many logins at the same time; try again later.");
+        let _place_in_queue = self.queue.try_acquire().map_err(|_| busy())?;
         match tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Error::unavailable("Too many logins at the same time; try again later.")),
+            _ => Err(busy()),
         }
     }
 

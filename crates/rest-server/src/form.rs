@@ -1,20 +1,14 @@
 //! Bodies of HTML forms: `application/x-www-form-urlencoded` or `multipart/form-data`.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http::request::Parts;
-use http::{StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http::header;
+use http_body_util::BodyExt;
 
 use crate::error::{ApiError, ApiResult};
 use crate::origin;
-use crate::pipeline::JSON_LIMIT;
 use crate::state::AppState;
-
-/// A form must have arrived after this time.
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The fields of a form in the order sent.
 #[derive(Clone, Default)]
@@ -92,22 +86,11 @@ async fn read(parts: &Parts, body: Body) -> ApiResult<Fields> {
     }
 }
 
+/// The pipeline has read the body within its limits; here it is only handed over.
 async fn bytes(body: Body) -> ApiResult<Vec<u8>> {
-    let late = || {
-        ApiError::Status(
-            StatusCode::REQUEST_TIMEOUT,
-            "The request body did not arrive in time".to_owned(),
-        )
-    };
-    let collected = tokio::time::timeout(DEADLINE, Limited::new(body, JSON_LIMIT).collect()).await;
-    match collected.map_err(|_| late())? {
-        Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::Status(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "Request to large".to_owned(),
-        )),
-        Err(_) => Err(ApiError::usage("The request body was cut off")),
-    }
+    let collected = body.collect().await;
+    let collected = collected.map_err(|_| ApiError::usage("The request body was cut off"))?;
+    Ok(collected.to_bytes().into())
 }
 
 fn urlencoded(bytes: &[u8]) -> Fields {
