@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use http::request::Parts;
 use http::header;
+use http::request::Parts;
 use http_body_util::BodyExt;
 
 use crate::error::{ApiError, ApiResult};

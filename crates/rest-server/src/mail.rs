@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use domain::config::{MailSecurity, MailSettings};
 use lettre::address::Envelope;
-use lettre::message::{Mailbox, header};
+use lettre::message::header::ContentTransferEncoding;
+use lettre::message::{Body, Mailbox, header};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
@@ -215,7 +216,7 @@ impl Smtp {
             .subject(&mail.subject)
             .message_id(None)
             .header(header::ContentType::TEXT_PLAIN)
-            .body(mail.body.clone())
+            .body(body(&mail.body))
             .map_err(|error| permanent(&error))?;
         let bytes = message.formatted();
         match tokio::time::timeout(PATIENCE, self.transport.send_raw(&envelope, &bytes)).await {
@@ -232,6 +233,19 @@ impl Smtp {
     }
 }
 
+/// Plain texts travel as they are, so that a link is in one piece whatever reads it; others are encoded.
+fn body(text: &str) -> Body {
+    let plain = text.is_ascii() && !text.contains(['\0', '\r']) && text.lines().all(|line| line.len() < 900);
+    if plain {
+        Body::dangerous_pre_encoded(
+            text.replace('\n', "\r\n").into_bytes(),
+            ContentTransferEncoding::SevenBit,
+        )
+    } else {
+        Body::new(text.to_owned())
+    }
+}
+
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -245,6 +259,18 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_stay_in_one_piece() {
+        let link = format!("https://lab.example.org/{}", "x".repeat(200));
+        let plain = body(&format!("Hello,\n\n{link}\n"));
+        assert_eq!(plain.encoding(), ContentTransferEncoding::SevenBit);
+        let text = String::from_utf8(plain.into_vec()).unwrap();
+        assert_eq!(text, format!("Hello,\r\n\r\n{link}\r\n"));
+        for other in ["Grüße", "a\rb", "\0"] {
+            assert_ne!(body(other).encoding(), ContentTransferEncoding::SevenBit, "{other:?}");
+        }
+    }
 
     #[test]
     fn unusable_senders_are_named() {

@@ -183,7 +183,7 @@ on_both! {
         let page = alice.get(&query(&asked)).await;
         assert_eq!(page.status, 200);
         assert!(page.body.contains("An &lt;app&gt;") && page.body.contains("name=\"confirm\" value=\"yes\""), "{}", page.body);
-        assert_eq!(page.header("x-frame-options"), "DENY");
+        assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"));
         let refused = alice.post("/oauth2/authorize", &[&asked[..], &[("confirm", "no")]].concat()).await;
         assert_eq!(refused.location, format!("{home}&error=access_denied&error_description=The+user+refused.&state=s%26t"));
         let allowed = alice.post("/oauth2/authorize", &[&asked[..], &[("confirm", "yes")]].concat()).await;
