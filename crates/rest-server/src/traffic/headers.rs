@@ -17,10 +17,12 @@ const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 pub fn secure(headers: &mut HeaderMap, route: &str) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    let referrers = HeaderValue::from_static("same-origin");
     if route.contains("/contents/blob") || route.contains("/netcurl/") {
+        headers.insert(header::REFERRER_POLICY, referrers);
         headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
     } else {
+        headers.entry(header::REFERRER_POLICY).or_insert(referrers);
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(STRICT);
     }
 }
