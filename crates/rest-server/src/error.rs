@@ -80,17 +80,15 @@ pub struct ErrorText {
     pub message: String,
     /// The message is not for the client.
     pub internal: bool,
+    /// For an attribute that breaks the schema, where it stands in the document.
+    pub pointer: Option<String>,
 }
-
-/// Rides beside [`ErrorText`] on an answer to an attribute that breaks the schema: where it stands in the document.
-#[derive(Clone, Debug)]
-struct InvalidAt(String);
 
 /// What `format_errors=1` asks for: the message of a schema error becomes a JSON text.
 pub fn format_schema_error(response: &mut Response) {
-    let extensions = response.extensions_mut();
-    let pointer = extensions.remove::<InvalidAt>();
-    if let (Some(InvalidAt(pointer)), Some(text)) = (pointer, extensions.get_mut::<ErrorText>()) {
+    if let Some(text) = response.extensions_mut().get_mut::<ErrorText>()
+        && let Some(pointer) = text.pointer.take()
+    {
         let error = serde_json::json!({"errors": [{"detail": text.message, "source": {"pointer": pointer}}]});
         text.message = error.to_string();
     }
@@ -106,10 +104,11 @@ impl IntoResponse for ApiError {
         response.extensions_mut().insert(ErrorText {
             message: self.message().to_owned(),
             internal,
+            pointer: match self {
+                Self::Invalid { pointer, .. } => Some(pointer),
+                _ => None,
+            },
         });
-        if let Self::Invalid { pointer, .. } = self {
-            response.extensions_mut().insert(InvalidAt(pointer));
-        }
         response
     }
 }

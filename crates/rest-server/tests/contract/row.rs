@@ -65,6 +65,8 @@ pub enum Body {
     Json(String),
     /// `form a=b&c=d`
     Form(String),
+    /// `multipart a=b&c=d`: the same fields as `multipart/form-data`, taken as they stand.
+    Multipart(String),
     /// `| text` lines, joined with newlines, labelled `text/plain`.
     Text(String),
     /// `archive NAME=TEXT ...`: a gzip-compressed tar of these files.
@@ -217,6 +219,9 @@ fn body_of(lines: &[String]) -> Option<Body> {
     }
     if let Some(form) = first.strip_prefix("form ") {
         return Some(Body::Form(form.to_owned()));
+    }
+    if let Some(form) = first.strip_prefix("multipart ") {
+        return Some(Body::Multipart(form.to_owned()));
     }
     if let Some(files) = first.strip_prefix("archive ") {
         let files = files.split(' ').map(|file| {

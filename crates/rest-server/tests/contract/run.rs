@@ -45,6 +45,10 @@ async fn play_exchange(scene: &mut Scene, exchange: &Exchange, names: &mut Bindi
             Some("application/x-www-form-urlencoded"),
             fill(text, names).into_bytes(),
         ),
+        Body::Multipart(text) => (
+            Some("multipart/form-data; boundary=between"),
+            multipart(&fill(text, names)).into_bytes(),
+        ),
         Body::Text(text) => (Some("text/plain; charset=utf-8"), fill(text, names).into_bytes()),
         Body::Archive(files) => (Some("application/x-www-form-urlencoded"), scene::archive(files)),
     };
@@ -126,6 +130,16 @@ fn check(exchange: &Exchange, path: &str, answer: &Answer, names: &mut Bindings)
             match_json(&pattern, &actual, names)
         }
     }
+}
+
+fn multipart(fields: &str) -> String {
+    let mut body = String::new();
+    for (name, value) in fields.split('&').filter_map(|field| field.split_once('=')) {
+        body.push_str(&format!(
+            "--between\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        ));
+    }
+    body + "--between--\r\n"
 }
 
 /// What holds for every answer, whatever the row says.

@@ -174,15 +174,25 @@ fn replacements() -> Vec<Value> {
     ]
 }
 
-/// All documents in which one value is another, or missing.
-fn spoiled(document: &Value) -> Vec<Value> {
-    let mut out = replacements();
+/// Replacements that one value of a document gets; the next value gets the next ones, until all have been used.
+const EACH: usize = 4;
+
+/// Documents in which one value is another, or missing. `turn` counts the values seen so far.
+fn spoiled(document: &Value, turn: &mut usize) -> Vec<Value> {
+    let all = replacements();
+    let mut out: Vec<Value> = (0..EACH)
+        .map(|index| all[(*turn * EACH + index) % all.len()].clone())
+        .collect();
+    *turn += 1;
     let inner: Vec<(String, Vec<Value>)> = match document {
-        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), spoiled(value))).collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), spoiled(value, turn)))
+            .collect(),
         Value::Array(list) => list
             .iter()
             .enumerate()
-            .map(|(index, value)| (index.to_string(), spoiled(value)))
+            .map(|(index, value)| (index.to_string(), spoiled(value, turn)))
             .collect(),
         _ => Vec::new(),
     };
@@ -243,8 +253,9 @@ async fn fire_json(range: &mut Range, name: &str, method: &str, path: &str, body
 
 on_both! {
     async fn documents_with_any_value_spoiled(range) {
+        let mut turn = 0;
         for (method, path, document) in documents(range) {
-            for body in spoiled(&document) {
+            for body in spoiled(&document, &mut turn) {
                 // Long polls are for workers that are well.
                 if path.ends_with("/checkin") && body["wait_seconds"] != json!(0) {
                     continue;

@@ -100,12 +100,16 @@ on_both! {
     }
 
     async fn wrong_values_one_by_one(range) {
+        let mut turn = 0;
         for path in ["/bundles", "/worksheets", "/users", "/bundles/$DATA", "/bundles/$DATA/contents/info/",
             "/bundles/$DATA/contents/blob/", "/bundles/$DATA/contents/blob/train.py", "/interpret/worksheet/$WS",
             "/bundles/locations", "/bundle_stores", "/worksheets/"] {
             let path = crate::pattern::fill(path, &range.scene.names);
             for parameter in PARAMETERS {
-                for (name, value) in VALUES {
+                // Over all paths and parameters each value comes up often.
+                for _ in 0..3 {
+                    let (name, value) = VALUES[turn % VALUES.len()];
+                    turn += 1;
                     let request = range.request("alice", "GET", &format!("{path}?{parameter}={value}")).await;
                     range.fire(name, request).await;
                 }
