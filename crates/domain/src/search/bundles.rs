@@ -114,6 +114,7 @@ impl BundleQuery {
     /// # Errors
     /// 400 for a malformed number, date, or a sort by something that has no order.
     pub fn parse<S: AsRef<str>>(keywords: &[S]) -> Result<Self> {
+        super::check_size(keywords)?;
         let mut query = Self::default();
         for keyword in keywords {
             query.add(keyword.as_ref())?;

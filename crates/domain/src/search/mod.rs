@@ -37,6 +37,27 @@ impl Comparison {
     }
 }
 
+/// Most keywords of a query; databases bound the depth of a condition.
+const MOST_KEYWORDS: usize = 200;
+/// Most bytes of one keyword; databases bound the length of a pattern.
+const LONGEST_KEYWORD: usize = 16 << 10;
+
+/// 400 for more than any database takes.
+fn check_size<S: AsRef<str>>(keywords: &[S]) -> Result<()> {
+    if keywords.len() > MOST_KEYWORDS {
+        return Err(Error::usage(format!(
+            "A search takes at most {MOST_KEYWORDS} keywords, these are {}.",
+            keywords.len()
+        )));
+    }
+    match keywords.iter().map(|keyword| keyword.as_ref().len()).max() {
+        Some(longest) if longest > LONGEST_KEYWORD => Err(Error::usage(format!(
+            "A keyword has at most {LONGEST_KEYWORD} bytes, this one has {longest}."
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// One sort key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sort<F> {

@@ -106,6 +106,7 @@ impl UserQuery {
     /// # Errors
     /// 403 for anybody else's keyword that is not open to all; 400 for an unknown key, a malformed number or date.
     pub fn parse<S: AsRef<str>>(keywords: &[S], by_root: bool) -> Result<Self> {
+        super::check_size(keywords)?;
         let mut query = Self::default();
         for keyword in keywords {
             match keyword.as_ref() {

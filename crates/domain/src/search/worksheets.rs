@@ -63,6 +63,7 @@ impl WorksheetQuery {
     /// # Errors
     /// 400 for an unknown key, a malformed number, or a sort by something that has no order.
     pub fn parse<S: AsRef<str>>(keywords: &[S]) -> Result<Self> {
+        super::check_size(keywords)?;
         let mut query = Self::default();
         for keyword in keywords {
             query.add(keyword.as_ref())?;

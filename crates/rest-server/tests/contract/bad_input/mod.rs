@@ -50,6 +50,8 @@ pub struct Range {
     pub scene: Scene,
     before: BTreeMap<String, String>,
     wrong: Vec<String>,
+    /// No request may take longer.
+    pub longest: Duration,
     pub shots: usize,
     accepted: usize,
 }
@@ -65,6 +67,7 @@ impl Range {
             scene,
             before,
             wrong: Vec::new(),
+            longest: LONGEST,
             shots: 0,
             accepted: 0,
         }
@@ -94,7 +97,7 @@ impl Range {
     pub async fn fire(&mut self, name: &str, request: Request) -> Option<Answer> {
         self.shots += 1;
         let started = Instant::now();
-        let outcome = tokio::time::timeout(LONGEST * 2, wire::send(self.scene.server.address, &request)).await;
+        let outcome = tokio::time::timeout(self.longest * 2, wire::send(self.scene.server.address, &request)).await;
         let took = started.elapsed();
         let what = || {
             let target = String::from_utf8_lossy(&request.target).into_owned();
@@ -114,7 +117,7 @@ impl Range {
             Ok(Ok(answer)) => answer,
         };
         let text: String = answer.text().chars().take(300).collect();
-        if took > LONGEST {
+        if took > self.longest {
             self.wrong.push(format!("{}: took {took:?}", what()));
         }
         if answer.status >= 500 {
