@@ -15,6 +15,12 @@ const REFRESH: usize = 500;
 const THOROUGH: u64 = 6;
 /// Every so many sweeps, old rows are cleaned up and stuck bundles failed.
 const CLEAN_UP: u64 = 720;
+/// Every so many sweeps (a day), the usage counters of all users are compared with the sums over their bundles.
+const RECONCILE: u64 = 24 * CLEAN_UP;
+/// Contents of bundles that were deleted this many seconds ago are nobody's work any more.
+const LEFTOVER_AGE: i64 = 3600;
+/// Most of them removed at once.
+const LEFTOVERS: u32 = 1000;
 /// A worker or run that was silent for longer than this before we started is not excused by our own absence.
 const EXCUSED: i64 = 3600;
 const KEEP_MESSAGES: i64 = 24 * 3600;
@@ -38,6 +44,13 @@ impl Manager {
         logged("read staged bundles", self.sweep_staged().await);
         if number.is_multiple_of(CLEAN_UP) {
             logged("clean up", self.clean_up().await);
+        }
+        if number % RECONCILE == CLEAN_UP {
+            // What it repairs, it logs.
+            logged(
+                "compare usage with bundles",
+                self.model.reconcile_usage().await.map(drop),
+            );
         }
         tracing::debug!(queued = self.queue.len(), waiting = self.waiting.len(), "swept");
     }
@@ -231,6 +244,20 @@ impl Manager {
             self.publish_state(uuid, BundleState::Failed);
         }
         self.model.purge_messages(now() - KEEP_MESSAGES, now()).await?;
-        Ok(())
+        self.remove_leftovers().await
+    }
+
+    /// Removes contents of deleted bundles that a server had no time to remove.
+    async fn remove_leftovers(&self) -> Result<()> {
+        let mut removed = Vec::new();
+        for uuid in self.model.leftovers(now() - LEFTOVER_AGE, LEFTOVERS).await? {
+            self.storage.delete(&uuid).await?;
+            tracing::warn!(bundle = %uuid, "removed the contents that a deleted bundle had left behind");
+            removed.push(uuid);
+        }
+        if removed.is_empty() {
+            return Ok(());
+        }
+        self.model.forget_leftovers(&removed).await
     }
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::id::{UserId, Uuid};
 use crate::literal;
-use crate::metadata::Metadata;
+use crate::metadata::{FieldKind, Metadata, fields};
+use crate::permission::Permission;
 use crate::state::{BundleState, BundleType};
 use crate::time::UtcTime;
 
@@ -61,6 +62,28 @@ impl Bundle {
     /// A sentence about the state.
     pub fn state_details(&self) -> String {
         state_details(self.bundle_type, self.state, &self.metadata)
+    }
+
+    /// The bundle as somebody with this permission on it may see it. Without *all*, an anonymous bundle does not show its
+    /// owner, nor where and in which image it ran; tracebacks show the inside of the server and are for root.
+    #[must_use]
+    pub fn seen_with(&self, permission: Permission, is_root: bool) -> Self {
+        let mut seen = self.clone();
+        if !is_root {
+            seen.metadata.remove("error_traceback");
+        }
+        if self.is_anonymous && permission < Permission::All {
+            seen.owner_id = None;
+            for field in fields(self.bundle_type).iter().filter(|field| field.anonymous) {
+                // What is always there is empty, as if it had never been set.
+                if field.generated && field.kind != FieldKind::List {
+                    seen.metadata.remove(field.key);
+                } else {
+                    seen.metadata.set(field.key, field.kind.zero());
+                }
+            }
+        }
+        seen
     }
 
     /// Checks everything that must hold on creation and after each update.

@@ -258,6 +258,24 @@ impl Model {
         Ok(changed)
     }
 
+    /// Bundles that were deleted before `before` (Unix seconds) while their contents on the built-in store may still be
+    /// there, oldest first. Bundles that have got new contents since are not among them.
+    pub async fn leftovers(&self, before: i64, limit: u32) -> Result<Vec<Uuid>> {
+        let sql = "SELECT `t`.`path` FROM `store_trash` `t` WHERE `t`.`store_key` = '' AND `t`.`placement` = ? \
+            AND `t`.`created` < ? AND NOT EXISTS (SELECT 1 FROM `bundle_contents` `c` WHERE `c`.`bundle_uuid` = `t`.`path`) \
+            ORDER BY `t`.`attempts`, `t`.`id` LIMIT ?";
+        let rows = self.db.read().await?.all(sql, params![LEFTOVER, before, limit]).await?;
+        rows.into_iter().map(|mut row| row.uuid()).collect()
+    }
+
+    /// The contents of these deleted bundles are gone.
+    pub async fn forget_leftovers(&self, uuids: &[Uuid]) -> Result<()> {
+        let mut tx = self.db.write().await?;
+        let sql = "DELETE FROM `store_trash` WHERE `store_key` = '' AND `placement` = ? AND `path` IN {in}";
+        tx.run_in(sql, &[LEFTOVER.into()], uuids, &[]).await?;
+        tx.commit().await
+    }
+
     /// Notes bytes to delete.
     pub async fn add_trash(&self, store_key: &str, placement: &str, path: &str, now: i64) -> Result<i64> {
         let mut tx = self.db.write().await?;
@@ -270,8 +288,8 @@ impl Model {
     /// Bytes to delete, oldest first.
     pub async fn trash(&self, limit: u32) -> Result<Vec<TrashEntry>> {
         let sql = "SELECT `id`, `store_key`, `placement`, `path`, `created`, `attempts`, `last_error` FROM `store_trash` \
-            ORDER BY `attempts`, `id` LIMIT ?";
-        let rows = self.db.once().await?.all(sql, params![limit]).await?;
+            WHERE `placement` <> ? ORDER BY `attempts`, `id` LIMIT ?";
+        let rows = self.db.once().await?.all(sql, params![LEFTOVER, limit]).await?;
         rows.into_iter()
             .map(|mut row| {
                 Ok(TrashEntry {
@@ -315,6 +333,18 @@ pub(crate) async fn fetch(tx: &mut Tx, uuids: &[Uuid]) -> Result<HashMap<Uuid, V
         found.entry(contents.bundle_uuid).or_default().push(contents);
     }
     Ok(found)
+}
+
+/// Placement of trash that is all contents of a deleted bundle; its path is the uuid.
+const LEFTOVER: &str = "deleted bundle";
+
+pub(crate) async fn note_leftovers(tx: &mut Tx, uuids: &[Uuid], now: i64) -> Result<()> {
+    let rows = uuids.iter().map(|uuid| params!["", LEFTOVER, *uuid, now]).collect();
+    tx.insert_rows(
+        "INSERT INTO `store_trash` (`store_key`, `placement`, `path`, `created`)",
+        rows,
+    )
+    .await
 }
 
 pub(crate) async fn store(tx: &mut Tx, contents: &BundleContents) -> Result<()> {

@@ -43,6 +43,18 @@ impl Engine {
         start + &assignments.join(", ")
     }
 
+    /// The same where the new value is added to the old one.
+    pub(crate) fn on_conflict_add(self, key: &str, table: &str, column: &str) -> String {
+        match self {
+            Self::Sqlite => {
+                format!(" ON CONFLICT ({key}) DO UPDATE SET `{column}` = `{table}`.`{column}` + excluded.`{column}`")
+            }
+            Self::MySql => {
+                format!(" ON DUPLICATE KEY UPDATE `{column}` = `{table}`.`{column}` + VALUES(`{column}`)")
+            }
+        }
+    }
+
     /// Appended to a SELECT whose rows must not change until the transaction ends. SQLite has one writer anyway.
     pub(crate) fn for_update(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ use domain::{Error, Result, UserId, Uuid, name};
 use crate::Model;
 use crate::db::{Row, Tx, Value, params};
 use crate::password::random_uuid;
+use crate::users::active_user;
 
 /// A group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct GroupMember {
     pub is_admin: bool,
 }
 
-/// A group with its members in order of joining, the owner included.
+/// A group with its members in order of joining, the owner included, those whose accounts are gone last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupDetails {
     pub group: Group,
@@ -131,83 +132,112 @@ impl Model {
 
     /// Makes a group whose owner is its first member and admin. 409 if the name is taken.
     pub async fn create_group(&self, group_name: &str, owner_id: &str) -> Result<GroupDetails> {
-        name::check(group_name)?;
-        let uuid = random_uuid();
-        let mut tx = self.db.write().await?;
-        tx.lock_name("group_name").await?;
-        if tx
-            .count("SELECT COUNT(*) FROM `group` WHERE `name` = ?", params![group_name])
-            .await?
-            > 0
-        {
-            return Err(Error::conflict(format!("Group with name {group_name} already exists")));
+        let made = self.create_groups(&[group_name], owner_id).await?.pop();
+        made.ok_or_else(|| Error::internal("The new group is gone"))
+    }
+
+    /// The same for several, all or none.
+    pub async fn create_groups(&self, names: &[&str], owner_id: &str) -> Result<Vec<GroupDetails>> {
+        for group_name in names {
+            name::check(group_name)?;
         }
-        tx.run(
-            "INSERT INTO `group` (`uuid`, `name`, `user_defined`, `owner_id`) VALUES (?, ?, 1, ?)",
-            params![uuid, group_name, owner_id],
-        )
-        .await?;
-        set_member(&mut tx, uuid, owner_id, true).await?;
-        tx.commit().await?;
-        self.group(uuid).await
+        let uuids: Vec<Uuid> = names.iter().map(|_| random_uuid()).collect();
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                tx.lock_name("group_name").await?;
+                for (group_name, uuid) in names.iter().zip(&uuids) {
+                    create(&mut tx, *uuid, group_name, owner_id).await?;
+                }
+                tx.commit().await
+            })
+            .await?;
+        let mut groups = Vec::with_capacity(uuids.len());
+        for uuid in uuids {
+            groups.push(self.group(uuid).await?);
+        }
+        Ok(groups)
+    }
+
+    /// The group that a spec names, if the viewer may change its membership or delete it. 404 for groups the viewer is
+    /// not in, 403 for members that are not admins; nobody may change the public group.
+    pub async fn administered_group(&self, viewer: &str, spec: &str) -> Result<Group> {
+        let group = self.resolve_group(spec, Some(viewer)).await?;
+        self.check_group_admin(&group, viewer, spec).await?;
+        Ok(group)
     }
 
     /// 403 unless the viewer may change this group's membership or delete it; `spec` is what the user typed.
     pub async fn check_group_admin(&self, group: &Group, viewer: &str, spec: &str) -> Result<()> {
-        if !group.user_defined {
+        let root = self.is_root(Some(viewer));
+        if !group.user_defined && root {
             return Err(Error::permission(format!("Cannot modify the public group {spec}.")));
         }
-        if self.is_root(Some(viewer)) || group.owner_id.as_ref().is_some_and(|owner| *owner == viewer) {
+        if root || group.owner_id.as_ref().is_some_and(|owner| *owner == viewer) {
             return Ok(());
         }
         let sql = "SELECT COUNT(*) FROM `user_group` WHERE `group_uuid` = ? AND `user_id` = ? AND `is_admin` = 1";
-        if self.db.once().await?.count(sql, params![group.uuid, viewer]).await? > 0 {
+        let admin = self.db.once().await?.count(sql, params![group.uuid, viewer]).await? > 0;
+        if admin && group.user_defined {
             return Ok(());
         }
-        Err(Error::permission(format!("You are not the admin of group {spec}.")))
+        let shown = if group.user_defined { spec } else { &group.name };
+        Err(Error::permission(format!("You are not the admin of group {shown}.")))
     }
 
-    /// Adds members, or changes their admin flag. 400 if the owner is among them.
+    /// Adds members, or changes their admin flag, all or none. 400 if the owner is among them, 404 if somebody does not
+    /// exist.
     pub async fn add_group_members(&self, group: &Group, user_ids: &[&str], is_admin: bool) -> Result<()> {
         refuse_owner(group, user_ids)?;
-        let mut tx = self.db.write().await?;
-        for user_id in user_ids {
-            set_member(&mut tx, group.uuid, user_id, is_admin).await?;
-        }
-        tx.commit().await
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                lock_group(&mut tx, group.uuid).await?;
+                for user_id in user_ids {
+                    if active_user(&mut tx, "`u`.`user_id` = ?", params![*user_id])
+                        .await?
+                        .is_none()
+                    {
+                        return Err(Error::not_found(format!("User {user_id} not found")));
+                    }
+                    set_member(&mut tx, group.uuid, user_id, is_admin).await?;
+                }
+                tx.commit().await
+            })
+            .await
     }
 
-    /// Removes members. 400 if the owner is among them.
+    /// Removes members, also former ones. 400 if the owner is among them.
     pub async fn remove_group_members(&self, group: &Group, user_ids: &[&str]) -> Result<()> {
         refuse_owner(group, user_ids)?;
-        let mut tx = self.db.write().await?;
-        let before = params![group.uuid];
-        tx.run_in(
-            "DELETE FROM `user_group` WHERE `group_uuid` = ? AND `user_id` IN {in}",
-            &before,
-            user_ids,
-            &[],
-        )
-        .await?;
-        tx.commit().await
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                for table in ["user_group", "former_member"] {
+                    let sql = format!("DELETE FROM `{table}` WHERE `group_uuid` = ? AND `user_id` IN {{in}}");
+                    tx.run_in(&sql, &params![group.uuid], user_ids, &[]).await?;
+                }
+                tx.commit().await
+            })
+            .await
     }
 
     /// Deletes a group with its memberships and permissions.
     pub async fn delete_group(&self, uuid: Uuid) -> Result<()> {
-        let mut tx = self.db.write().await?;
-        for table in ["group_bundle_permission", "group_object_permission", "user_group"] {
-            tx.run(format!("DELETE FROM `{table}` WHERE `group_uuid` = ?"), params![uuid])
-                .await?;
-        }
-        tx.run(
-            "UPDATE `worker` SET `group_uuid` = NULL WHERE `group_uuid` = ?",
-            params![uuid],
-        )
-        .await?;
-        if tx.run("DELETE FROM `group` WHERE `uuid` = ?", params![uuid]).await? == 0 {
-            return Err(not_found(uuid));
-        }
-        tx.commit().await
+        self.delete_groups(&[uuid]).await
+    }
+
+    /// The same for several, all or none. 404 naming the first that does not exist.
+    pub async fn delete_groups(&self, uuids: &[Uuid]) -> Result<()> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                for uuid in uuids {
+                    delete(&mut tx, *uuid).await?;
+                }
+                tx.commit().await
+            })
+            .await
     }
 
     /// A condition on `g` for the groups a viewer sees in listings, with its values.
@@ -224,11 +254,72 @@ impl Model {
     }
 }
 
+async fn create(tx: &mut Tx, uuid: Uuid, group_name: &str, owner_id: &str) -> Result<()> {
+    let sql = "SELECT COUNT(*) FROM `group` WHERE `name` = ?";
+    if tx.count(sql, params![group_name]).await? > 0 {
+        return Err(Error::conflict(format!("Group with name {group_name} already exists")));
+    }
+    tx.run(
+        "INSERT INTO `group` (`uuid`, `name`, `user_defined`, `owner_id`) VALUES (?, ?, 1, ?)",
+        params![uuid, group_name, owner_id],
+    )
+    .await?;
+    set_member(tx, uuid, owner_id, true).await
+}
+
+async fn delete(tx: &mut Tx, uuid: Uuid) -> Result<()> {
+    lock_group(tx, uuid).await?;
+    for table in [
+        "group_bundle_permission",
+        "group_object_permission",
+        "user_group",
+        "former_member",
+    ] {
+        tx.run(format!("DELETE FROM `{table}` WHERE `group_uuid` = ?"), params![uuid])
+            .await?;
+    }
+    tx.run(
+        "UPDATE `worker` SET `group_uuid` = NULL WHERE `group_uuid` = ?",
+        params![uuid],
+    )
+    .await?;
+    tx.run("DELETE FROM `group` WHERE `uuid` = ?", params![uuid])
+        .await
+        .map(drop)
+}
+
+/// 404 if the group is gone; nobody deletes it before the transaction ends.
+async fn lock_group(tx: &mut Tx, uuid: Uuid) -> Result<()> {
+    let sql = format!("SELECT 1 FROM `group` WHERE `uuid` = ?{}", tx.engine().for_update());
+    tx.first(sql, params![uuid])
+        .await?
+        .map(drop)
+        .ok_or_else(|| not_found(uuid))
+}
+
+/// An account that is being deleted stays in its groups as a former member.
+pub(crate) async fn leave_groups(tx: &mut Tx, user_id: &str) -> Result<()> {
+    let ignore = tx.engine().insert_ignore();
+    let sql = format!(
+        "{ignore} `former_member` (`group_uuid`, `user_id`, `is_admin`) \
+         SELECT `group_uuid`, `user_id`, COALESCE(`is_admin`, 0) FROM `user_group` WHERE `user_id` = ?"
+    );
+    tx.run(sql, params![user_id]).await?;
+    tx.run("DELETE FROM `user_group` WHERE `user_id` = ?", params![user_id])
+        .await
+        .map(drop)
+}
+
 async fn members(tx: &mut Tx, groups: &[Uuid]) -> Result<HashMap<Uuid, Vec<GroupMember>>> {
-    let sql = "SELECT `m`.`group_uuid`, `m`.`user_id`, `u`.`user_name`, `m`.`is_admin` FROM `user_group` `m` \
+    let present = "SELECT `m`.`group_uuid`, `m`.`user_id`, `u`.`user_name`, `m`.`is_admin` FROM `user_group` `m` \
         LEFT JOIN `user` `u` ON `u`.`user_id` = `m`.`user_id` WHERE `m`.`group_uuid` IN {in} ORDER BY `m`.`id`";
+    let former = "SELECT `m`.`group_uuid`, `m`.`user_id`, `u`.`user_name`, `m`.`is_admin` FROM `former_member` `m` \
+        LEFT JOIN `user` `u` ON `u`.`user_id` = `m`.`user_id` \
+        WHERE `m`.`group_uuid` IN {in} AND `u`.`user_id` IS NULL ORDER BY `m`.`user_id`";
+    let mut rows = tx.all_in(present, &[], groups, &[]).await?;
+    rows.extend(tx.all_in(former, &[], groups, &[]).await?);
     let mut members: HashMap<Uuid, Vec<GroupMember>> = HashMap::new();
-    for mut row in tx.all_in(sql, &[], groups, &[]).await? {
+    for mut row in rows {
         let group = row.uuid()?;
         let member = GroupMember {
             user_id: row.user_id()?,

@@ -26,6 +26,15 @@ pub struct GroupPermission {
     pub permission: Permission,
 }
 
+/// A permission to set.
+#[derive(Clone, Debug)]
+pub struct PermissionChange {
+    pub object: Uuid,
+    /// Group spec: uuid, prefix or name.
+    pub group: String,
+    pub permission: Permission,
+}
+
 impl ObjectKind {
     /// The table of the objects.
     pub(crate) const fn table(self) -> &'static str {
@@ -33,6 +42,14 @@ impl ObjectKind {
             Self::Bundle => "bundle",
             Self::Worksheet => "worksheet",
         }
+    }
+
+    /// The error about an object that does not exist.
+    fn not_found(self, uuid: Uuid) -> Error {
+        Error::not_found(match self {
+            Self::Bundle => format!("Bundle {uuid} not found"),
+            Self::Worksheet => format!("Could not find worksheet with uuid {uuid}"),
+        })
     }
 
     /// The table of the permission rows.
@@ -104,7 +121,8 @@ impl Model {
             .collect())
     }
 
-    /// 403 with the standard text unless the viewer has at least `need` on every object. An empty list passes.
+    /// 403 with the standard text unless the viewer has at least `need` on every object; root gets 404 for what does not
+    /// exist. An empty list passes.
     pub async fn check_permission(
         &self,
         kind: ObjectKind,
@@ -130,6 +148,12 @@ impl Model {
         let have = self.permissions_in(tx, kind, viewer, uuids).await?;
         if have.iter().all(|permission| *permission >= need) {
             return Ok(());
+        }
+        if self.is_root(viewer)
+            && let Some((missing, _)) = uuids.iter().zip(&have).find(|(_, have)| **have == Permission::None)
+        {
+            // Root may do everything with what there is.
+            return Err(kind.not_found(*missing));
         }
         let texts: Vec<&str> = uuids.iter().map(Uuid::as_str).collect();
         let user = match viewer {
@@ -159,9 +183,40 @@ impl Model {
         group_permissions(&mut self.db.once().await?, kind, uuids).await
     }
 
-    /// Sets the permission of a group on an object; [`Permission::None`] removes it. The caller has checked that the
-    /// viewer has *all*. 403 if the object is frozen, 404 if the group or the object does not exist. Gives the id of the
-    /// row, if one is left.
+    /// Sets permissions of groups on objects of one kind, as `viewer` with *all* permission on each of them (403); all or
+    /// nothing. [`Permission::None`] removes a row. 403 if an object is frozen, 404 if a group or an object does not
+    /// exist. Gives the rows in order; the id is 0 where none is left.
+    pub async fn set_permissions(
+        &self,
+        viewer: &str,
+        kind: ObjectKind,
+        changes: &[PermissionChange],
+    ) -> Result<Vec<GroupPermission>> {
+        let objects: Vec<Uuid> = changes.iter().map(|change| change.object).collect();
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                self.check_permission_in(&mut tx, kind, Some(viewer), &objects, Permission::All)
+                    .await?;
+                let mut rows = Vec::with_capacity(changes.len());
+                for change in changes {
+                    let group = self.resolve_group_in(&mut tx, &change.group, None).await?;
+                    let id = set_permission(&mut tx, kind, change.object, group.uuid, change.permission).await?;
+                    rows.push(GroupPermission {
+                        id: id.unwrap_or_default(),
+                        object_uuid: change.object,
+                        group_uuid: group.uuid,
+                        group_name: group.name,
+                        permission: change.permission,
+                    });
+                }
+                tx.commit().await?;
+                Ok(rows)
+            })
+            .await
+    }
+
+    /// Sets one permission without asking who wants it. Gives the id of the row, if one is left.
     pub async fn set_permission(
         &self,
         kind: ObjectKind,
@@ -169,33 +224,44 @@ impl Model {
         group: Uuid,
         permission: Permission,
     ) -> Result<Option<i64>> {
-        let mut tx = self.db.write().await?;
-        refuse_frozen(&mut tx, kind, object).await?;
-        if tx
-            .count("SELECT COUNT(*) FROM `group` WHERE `uuid` = ?", params![group])
-            .await?
-            == 0
-        {
-            return Err(Error::not_found(format!(
-                "Found no group with uuid starting with '{group}'"
-            )));
-        }
-        let table = kind.permission_table();
-        let key = "WHERE `object_uuid` = ? AND `group_uuid` = ?";
-        let id = if permission == Permission::None {
-            tx.run(format!("DELETE FROM `{table}` {key}"), params![object, group])
-                .await?;
-            None
-        } else {
-            set_permission_row(&mut tx, kind, object, group, permission).await?;
-            Some(
-                tx.count(format!("SELECT `id` FROM `{table}` {key}"), params![object, group])
-                    .await?,
-            )
-        };
-        tx.commit().await?;
-        Ok(id)
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let id = set_permission(&mut tx, kind, object, group, permission).await?;
+                tx.commit().await?;
+                Ok(id)
+            })
+            .await
     }
+}
+
+async fn set_permission(
+    tx: &mut Tx,
+    kind: ObjectKind,
+    object: Uuid,
+    group: Uuid,
+    permission: Permission,
+) -> Result<Option<i64>> {
+    refuse_frozen(tx, kind, object).await?;
+    // Locked, so that nobody deletes the group meanwhile.
+    let sql = format!("SELECT 1 FROM `group` WHERE `uuid` = ?{}", tx.engine().for_update());
+    if tx.first(sql, params![group]).await?.is_none() {
+        return Err(Error::not_found(format!(
+            "Found no group with uuid starting with '{group}'"
+        )));
+    }
+    let table = kind.permission_table();
+    let key = "WHERE `object_uuid` = ? AND `group_uuid` = ?";
+    if permission == Permission::None {
+        tx.run(format!("DELETE FROM `{table}` {key}"), params![object, group])
+            .await?;
+        return Ok(None);
+    }
+    set_permission_row(tx, kind, object, group, permission).await?;
+    let id = tx
+        .count(format!("SELECT `id` FROM `{table}` {key}"), params![object, group])
+        .await?;
+    Ok(Some(id))
 }
 
 pub(crate) async fn set_permission_row(
@@ -237,7 +303,7 @@ pub(crate) async fn group_permissions(
     Ok(found)
 }
 
-/// 403 if the object is frozen, 404 if it does not exist.
+/// Locks the object. 403 if it is frozen, 404 if it does not exist.
 pub(crate) async fn refuse_frozen(tx: &mut Tx, kind: ObjectKind, uuid: Uuid) -> Result<()> {
     let name = match kind {
         ObjectKind::Worksheet => "`o`.`name`",
@@ -247,14 +313,12 @@ pub(crate) async fn refuse_frozen(tx: &mut Tx, kind: ObjectKind, uuid: Uuid) -> 
         }
     };
     let sql = format!(
-        "SELECT CAST(`o`.`frozen` AS CHAR), {name} FROM `{}` `o` WHERE `o`.`uuid` = ?",
-        kind.table()
+        "SELECT CAST(`o`.`frozen` AS CHAR), {name} FROM `{}` `o` WHERE `o`.`uuid` = ?{}",
+        kind.table(),
+        tx.engine().for_update()
     );
     let Some(mut row) = tx.first(sql, params![uuid]).await? else {
-        return Err(Error::not_found(match kind {
-            ObjectKind::Bundle => format!("Bundle {uuid} not found"),
-            ObjectKind::Worksheet => format!("Could not find worksheet with uuid {uuid}"),
-        }));
+        return Err(kind.not_found(uuid));
     };
     if row.opt_time()?.is_some() {
         let name = row.opt_text()?.unwrap_or_default();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::bundles::metadata;
 use crate::db::{Tx, params};
 use crate::outbox::forget_run;
-use crate::quota::{LockedBundle, lock_bundle, quota, set_size};
+use crate::quota::{LockedBundle, charge_time, lock_bundle, quota, set_size};
 use crate::transitions::{reset, set_state};
 use crate::workers::{assign, assigned_to, release};
 use crate::{Model, ObjectKind, WorkerKey};
@@ -77,7 +77,7 @@ impl Model {
         if bundle.state == BundleState::WorkerOffline {
             assign(tx, report.uuid, worker).await?;
         }
-        self.charge_time(tx, &bundle, worker, report).await?;
+        self.charge(tx, &bundle, worker, report).await?;
         self.store_report(tx, report, upload_failed, now).await?;
         // A run whose upload was refused stays failed until its worker is done with it.
         let state = if upload_failed && report.state != Finalizing {
@@ -115,13 +115,7 @@ impl Model {
 
     /// Charges the owner for container time on root's workers. A time smaller than the stored one is that of a new
     /// attempt and is charged in full.
-    async fn charge_time(
-        &self,
-        tx: &mut Tx,
-        bundle: &LockedBundle,
-        worker: &WorkerKey,
-        report: &RunReport,
-    ) -> Result<()> {
+    async fn charge(&self, tx: &mut Tx, bundle: &LockedBundle, worker: &WorkerKey, report: &RunReport) -> Result<()> {
         let new = report.container_time_total.max(0.0);
         let Some(owner) = bundle
             .owner_id
@@ -135,8 +129,7 @@ impl Model {
         if charge == 0.0 {
             return Ok(());
         }
-        let sql = "UPDATE `user` SET `time_used` = `time_used` + ? WHERE `user_id` = ?";
-        tx.run(sql, params![charge, owner]).await.map(drop)
+        charge_time(tx, report.uuid, owner, charge).await
     }
 
     async fn store_report(&self, tx: &mut Tx, report: &RunReport, upload_failed: bool, now: i64) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Bundle stores and where bundles are (data-model section 12).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use domain::{Error, Result, UserId, Uuid};
 
@@ -62,51 +62,27 @@ fn read(row: &mut Row) -> Result<BundleStore> {
 }
 
 impl Model {
-    /// Makes a store. 403 unless the viewer is root; 400 if the name is taken or the type has no usual format.
-    pub async fn create_store(&self, viewer: &str, store: NewStore) -> Result<BundleStore> {
+    /// Makes stores, all or none. 403 unless the viewer is root; 400 if a name is taken or a type has no usual format.
+    pub async fn create_stores(&self, viewer: &str, stores: &[NewStore]) -> Result<Vec<BundleStore>> {
         if !self.is_root(Some(viewer)) {
             return Err(Error::permission("Only root user can create bundle stores."));
         }
-        let format = match (&store.storage_format, store.storage_type.as_str()) {
-            (Some(format), _) => format.clone(),
-            (None, "azure_blob" | "gcs") => "compressed_v1".to_owned(),
-            (None, "disk") => "uncompressed".to_owned(),
-            (None, other) => {
-                return Err(Error::usage(format!(
-                    "Could not determine default storage format for storage type {other}; give one, or use disk, azure_blob \
-                     or gcs."
-                )));
-            }
-        };
-        let uuid = random_uuid();
-        let mut tx = self.db.write().await?;
-        let inserted = tx
-            .run(
-                "INSERT INTO `bundle_store` (`uuid`, `owner_id`, `name`, `storage_type`, `storage_format`, `url`, \
-                 `authentication`, `authentication_env`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                params![
-                    uuid,
-                    viewer,
-                    &store.name,
-                    &store.storage_type,
-                    format,
-                    store.url.clone(),
-                    store.authentication.clone(),
-                    store.authentication_env.clone()
-                ],
-            )
-            .await;
-        match inserted {
-            Err(error) if error.kind == domain::ErrorKind::Conflict => {
-                return Err(Error::usage(format!(
-                    "Bundle store with name {} already exists",
-                    store.name
-                )));
-            }
-            result => result?,
-        };
-        let made = fetch(&mut tx, "`uuid` = ?", params![uuid]).await?.pop();
-        tx.commit().await?;
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let mut made = Vec::with_capacity(stores.len());
+                for store in stores {
+                    made.push(create(&mut tx, viewer, store).await?);
+                }
+                tx.commit().await?;
+                Ok(made)
+            })
+            .await
+    }
+
+    /// [`Model::create_stores`] for one.
+    pub async fn create_store(&self, viewer: &str, store: NewStore) -> Result<BundleStore> {
+        let made = self.create_stores(viewer, &[store]).await?.pop();
         made.ok_or_else(|| Error::internal("The new bundle store is gone"))
     }
 
@@ -134,24 +110,22 @@ impl Model {
         })
     }
 
-    /// Deletes one of the viewer's own stores. 404 if it is not, 400 if it still holds bundles.
+    /// Deletes the viewer's own stores, all or none. 404 if one is not, 400 if one still holds bundles.
+    pub async fn delete_stores(&self, viewer: &str, uuids: &[Uuid]) -> Result<()> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                for uuid in uuids {
+                    delete(&mut tx, viewer, *uuid).await?;
+                }
+                tx.commit().await
+            })
+            .await
+    }
+
+    /// [`Model::delete_stores`] for one.
     pub async fn delete_store(&self, viewer: &str, uuid: Uuid) -> Result<()> {
-        let mut tx = self.db.write().await?;
-        let store = fetch(&mut tx, "`uuid` = ? AND `owner_id` = ?", params![uuid, viewer])
-            .await?
-            .pop();
-        let store = store.ok_or_else(|| Error::not_found(format!("You own no bundle store with uuid {uuid}")))?;
-        let sql = "SELECT COUNT(*) FROM `bundle_location` WHERE `bundle_store_uuid` = ?";
-        let bundles = tx.count(sql, params![uuid]).await?;
-        if bundles > 0 {
-            return Err(Error::usage(format!(
-                "Bundle store {} still holds {bundles} bundles; only an empty store can be deleted.",
-                store.name
-            )));
-        }
-        tx.run("DELETE FROM `bundle_store` WHERE `uuid` = ?", params![uuid])
-            .await?;
-        tx.commit().await
+        self.delete_stores(viewer, &[uuid]).await
     }
 
     /// Notes that a bundle is in a store; again is no error.
@@ -185,18 +159,94 @@ impl Model {
     }
 }
 
-/// 400 if there is no such store.
+async fn create(tx: &mut Tx, viewer: &str, store: &NewStore) -> Result<BundleStore> {
+    let format = match (&store.storage_format, store.storage_type.as_str()) {
+        (Some(format), _) => format.clone(),
+        (None, "azure_blob" | "gcs") => "compressed_v1".to_owned(),
+        (None, "disk") => "uncompressed".to_owned(),
+        (None, other) => {
+            return Err(Error::usage(format!(
+                "Could not determine default storage format for storage type {other}; give one, or use disk, azure_blob \
+                 or gcs."
+            )));
+        }
+    };
+    let uuid = random_uuid();
+    let inserted = tx
+        .run(
+            "INSERT INTO `bundle_store` (`uuid`, `owner_id`, `name`, `storage_type`, `storage_format`, `url`, \
+             `authentication`, `authentication_env`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                uuid,
+                viewer,
+                &store.name,
+                &store.storage_type,
+                format,
+                store.url.clone(),
+                store.authentication.clone(),
+                store.authentication_env.clone()
+            ],
+        )
+        .await;
+    match inserted {
+        Err(error) if error.kind == domain::ErrorKind::Conflict => {
+            return Err(Error::usage(format!(
+                "Bundle store with name {} already exists",
+                store.name
+            )));
+        }
+        result => result?,
+    };
+    let made = fetch(tx, "`uuid` = ?", params![uuid]).await?.pop();
+    made.ok_or_else(|| Error::internal("The new bundle store is gone"))
+}
+
+async fn delete(tx: &mut Tx, viewer: &str, uuid: Uuid) -> Result<()> {
+    let sql = format!(
+        "SELECT `name` FROM `bundle_store` WHERE `uuid` = ? AND `owner_id` = ?{}",
+        tx.engine().for_update()
+    );
+    let Some(mut row) = tx.first(sql, params![uuid, viewer]).await? else {
+        return Err(Error::not_found(format!("You own no bundle store with uuid {uuid}")));
+    };
+    let name = row.text()?;
+    let sql = "SELECT COUNT(*) FROM `bundle_location` WHERE `bundle_store_uuid` = ?";
+    let bundles = tx.count(sql, params![uuid]).await?;
+    if bundles > 0 {
+        return Err(Error::usage(format!(
+            "Bundle store {name} still holds {bundles} bundles; only an empty store can be deleted."
+        )));
+    }
+    tx.run("DELETE FROM `bundle_store` WHERE `uuid` = ?", params![uuid])
+        .await
+        .map(drop)
+}
+
+/// Notes that a bundle is in a store. 400 if there is no such store.
 pub(crate) async fn add_location(tx: &mut Tx, bundle: Uuid, store: Uuid) -> Result<()> {
-    if tx
-        .count("SELECT COUNT(*) FROM `bundle_store` WHERE `uuid` = ?", params![store])
-        .await?
-        == 0
-    {
-        return Err(Error::usage(format!("Can not find the BundleStore with uuid {store}.")));
+    add_locations(tx, &[(bundle, store)]).await
+}
+
+/// The same for many (bundle, store) pairs.
+pub(crate) async fn add_locations(tx: &mut Tx, locations: &[(Uuid, Uuid)]) -> Result<()> {
+    let stores: BTreeSet<Uuid> = locations.iter().map(|(_, store)| *store).collect();
+    for store in stores {
+        // Locked, so that nobody deletes it meanwhile because it is empty.
+        let sql = format!(
+            "SELECT 1 FROM `bundle_store` WHERE `uuid` = ?{}",
+            tx.engine().for_update()
+        );
+        if tx.first(sql, params![store]).await?.is_none() {
+            return Err(Error::usage(format!("Can not find the BundleStore with uuid {store}.")));
+        }
     }
     let ignore = tx.engine().insert_ignore();
-    let sql = format!("{ignore} `bundle_location` (`bundle_uuid`, `bundle_store_uuid`) VALUES (?, ?)");
-    tx.run(sql, params![bundle, store]).await.map(drop)
+    let rows = locations.iter().map(|(bundle, store)| params![*bundle, *store]);
+    tx.insert_rows(
+        &format!("{ignore} `bundle_location` (`bundle_uuid`, `bundle_store_uuid`)"),
+        rows.collect(),
+    )
+    .await
 }
 
 async fn fetch(tx: &mut Tx, condition: &str, values: Vec<crate::db::Value>) -> Result<Vec<BundleStore>> {

@@ -507,7 +507,7 @@ pub(crate) async fn note_failure(tx: &mut Tx, uuid: Uuid, message: &str, traceba
 }
 
 /// Ends the assignment of a bundle that is over, and tells the worker.
-async fn take_from_worker(tx: &mut Tx, uuid: Uuid, now: i64) -> Result<()> {
+pub(crate) async fn take_from_worker(tx: &mut Tx, uuid: Uuid, now: i64) -> Result<()> {
     let Some(worker) = assigned_to(tx, uuid).await? else {
         return Ok(());
     };

@@ -5,7 +5,7 @@ use domain::{BundleState, Error, Result, Uuid};
 use crate::bundles::not_found;
 use crate::db::{Tx, params};
 use crate::quota::{lock_bundle, quota, set_size};
-use crate::transitions::{NOT_FINAL, note_failure, set_state};
+use crate::transitions::{NOT_FINAL, note_failure, set_state, take_from_worker};
 use crate::{BundleContents, Model, contents, stores};
 
 impl Model {
@@ -47,6 +47,56 @@ impl Model {
                     set_state(&mut tx, uuid, &NOT_FINAL, state).await?;
                 }
                 tx.commit().await
+            })
+            .await
+    }
+
+    /// A client that stored the contents itself reports the end (REST 13.5). `measured` is what the server finds there
+    /// now, none if it cannot look. Success: size, quota and the final state `end`; if the owner is over quota with it,
+    /// the bundle fails and the result is the error 400 `Upload failed: …`. Failure: size, message and state. False if
+    /// the bundle is already final; 400 unless `end` is final.
+    pub async fn report_upload(
+        &self,
+        uuid: Uuid,
+        end: BundleState,
+        failure: Option<&str>,
+        measured: Option<i64>,
+        now: i64,
+    ) -> Result<bool> {
+        if !end.is_final() {
+            return Err(Error::usage(format!(
+                "state must be a final state (ready, failed or killed), was {end}"
+            )));
+        }
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                let bundle = lock_bundle(&mut tx, uuid).await?.ok_or_else(|| not_found(uuid))?;
+                if bundle.state.is_final() {
+                    return Ok(false);
+                }
+                if measured.is_some() {
+                    set_size(&mut tx, uuid, measured).await?;
+                }
+                let over_quota = match &bundle.owner_id {
+                    Some(owner) if failure.is_none() && measured != Some(0) => {
+                        quota(&mut tx, owner).await?.disk_left() < 0.0
+                    }
+                    _ => false,
+                };
+                let refusal = over_quota.then(|| {
+                    Error::usage("user disk quota exceeded: the contents do not fit in what is left of the quota.")
+                        .context("Upload failed")
+                });
+                let state = if over_quota { BundleState::Failed } else { end };
+                set_state(&mut tx, uuid, &NOT_FINAL, state).await?;
+                let message = refusal.as_ref().map(|error| error.message.as_str());
+                if let Some(message) = message.or(failure) {
+                    note_failure(&mut tx, uuid, message, None).await?;
+                }
+                take_from_worker(&mut tx, uuid, now).await?;
+                tx.commit().await?;
+                refusal.map_or(Ok(true), Err)
             })
             .await
     }

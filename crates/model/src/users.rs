@@ -7,7 +7,9 @@ use domain::{Error, Result, UserId, UtcTime, Uuid, name};
 
 use crate::Model;
 use crate::db::{Row, Tx, Value, params};
+use crate::groups::leave_groups;
 use crate::password::{Hashing, random_uuid, verify_password};
+use crate::quota::lock_account;
 
 /// An account without its password.
 #[derive(Clone, Debug, PartialEq)]
@@ -279,64 +281,23 @@ impl Model {
 
     /// Deletes an account that owns nothing (404 naming what it owns) with all that hangs on it.
     pub async fn delete_user(&self, user_id: &str) -> Result<()> {
-        if user_id == self.root_user_id() {
+        self.delete_users(&[user_id]).await
+    }
+
+    /// The same for several accounts, all or none.
+    pub async fn delete_users(&self, user_ids: &[&str]) -> Result<()> {
+        if user_ids.contains(&self.root_user_id()) {
             return Err(Error::authentication("Cannot delete root user."));
         }
-        let mut tx = self.db.write().await?;
-        let exists = tx
-            .count("SELECT COUNT(*) FROM `user` WHERE `user_id` = ?", params![user_id])
-            .await?
-            > 0;
-        if !exists {
-            return Err(not_found(user_id));
-        }
-        let mut reasons = Vec::new();
-        for (table, what) in [
-            ("bundle", "bundles, can't delete user"),
-            ("worksheet", "worksheets, can't delete"),
-            ("group", "groups, can't delete"),
-        ] {
-            let rows = tx
-                .all(
-                    format!("SELECT `uuid` FROM `{table}` WHERE `owner_id` = ? ORDER BY `id`"),
-                    params![user_id],
-                )
-                .await?;
-            let uuids: Vec<String> = rows.into_iter().map(|mut row| row.text()).collect::<Result<_>>()?;
-            if !uuids.is_empty() {
-                reasons.push(format!("User {user_id} owns {what}. UUIDs: {}", uuids.join(",")));
-            }
-        }
-        if !reasons.is_empty() {
-            return Err(Error::not_found(reasons.join("\n\n")));
-        }
-        for table in [
-            "user_verification",
-            "user_reset_code",
-            "oauth2_auth_code",
-            "oauth2_token",
-            "user_session",
-            "worker_message",
-            "worker_run",
-            "worker_dependency",
-            "worker",
-            "worker_socket",
-            "user_group",
-        ] {
-            tx.run(format!("DELETE FROM `{table}` WHERE `user_id` = ?"), params![user_id])
-                .await?;
-        }
-        for table in ["oauth2_auth_code", "oauth2_token"] {
-            let sql = format!(
-                "DELETE FROM `{table}` WHERE `client_id` IN (SELECT `client_id` FROM `oauth2_client` WHERE `user_id` = ?)"
-            );
-            tx.run(sql, params![user_id]).await?;
-        }
-        tx.run("DELETE FROM `oauth2_client` WHERE `user_id` = ?", params![user_id])
-            .await?;
-        tx.run("DELETE FROM `user` WHERE `user_id` = ?", params![user_id])
-            .await?;
-        tx.commit().await
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                for user_id in user_ids {
+                    delete_user(&mut tx, user_id).await?;
+                }
+                tx.commit().await
+            })
+            .await
     }
 
     /// Uuids of the bundles a user owns, in order of creation; for user deletion and transfers.
@@ -399,6 +360,59 @@ async fn taken(tx: &mut Tx, user_name: &str, email: &str, except: &str) -> Resul
     let sql = "SELECT COUNT(*) FROM `user` WHERE `user_id` <> ? \
         AND ((`user_name` = ? AND `user_name` <> '') OR (`email` = ? AND `email` <> ''))";
     Ok(tx.count(sql, params![except, user_name, email]).await? > 0)
+}
+
+async fn delete_user(tx: &mut Tx, user_id: &str) -> Result<()> {
+    // Locked: nobody makes anything for this account, or adds it to a group, until it is gone.
+    lock_account(tx, &UserId::from(user_id)).await?;
+    let mut reasons = Vec::new();
+    for (table, what) in [
+        ("bundle", "bundles, can't delete user"),
+        ("worksheet", "worksheets, can't delete"),
+        ("group", "groups, can't delete"),
+    ] {
+        let rows = tx
+            .all(
+                format!("SELECT `uuid` FROM `{table}` WHERE `owner_id` = ? ORDER BY `id`"),
+                params![user_id],
+            )
+            .await?;
+        let uuids: Vec<String> = rows.into_iter().map(|mut row| row.text()).collect::<Result<_>>()?;
+        if !uuids.is_empty() {
+            reasons.push(format!("User {user_id} owns {what}. UUIDs: {}", uuids.join(",")));
+        }
+    }
+    if !reasons.is_empty() {
+        return Err(Error::not_found(reasons.join("\n\n")));
+    }
+    for table in [
+        "user_verification",
+        "user_reset_code",
+        "oauth2_auth_code",
+        "oauth2_token",
+        "user_session",
+        "worker_message",
+        "worker_run",
+        "worker_dependency",
+        "worker",
+        "worker_socket",
+        "time_charge",
+    ] {
+        tx.run(format!("DELETE FROM `{table}` WHERE `user_id` = ?"), params![user_id])
+            .await?;
+    }
+    for table in ["oauth2_auth_code", "oauth2_token"] {
+        let sql = format!(
+            "DELETE FROM `{table}` WHERE `client_id` IN (SELECT `client_id` FROM `oauth2_client` WHERE `user_id` = ?)"
+        );
+        tx.run(sql, params![user_id]).await?;
+    }
+    leave_groups(tx, user_id).await?;
+    tx.run("DELETE FROM `oauth2_client` WHERE `user_id` = ?", params![user_id])
+        .await?;
+    tx.run("DELETE FROM `user` WHERE `user_id` = ?", params![user_id])
+        .await?;
+    Ok(())
 }
 
 async fn insert_user(tx: &mut Tx, user_id: &UserId, user: &NewUser, hash: &str, now: i64) -> Result<()> {

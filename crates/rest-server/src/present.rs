@@ -41,25 +41,25 @@ pub struct BundleExtras {
     pub group_permissions: Option<Vec<i64>>,
     /// Add the description of the metadata fields.
     pub display_metadata: bool,
-    /// The viewer may know the owner of an anonymous bundle.
-    pub show_owner: bool,
+    /// The viewer is root.
+    pub is_root: bool,
 }
 
 /// A bundle as a viewer with `permission` sees it; without any it is a placeholder.
 pub fn bundle(record: &BundleRecord, permission: Permission, extras: &BundleExtras) -> Resource {
-    let bundle = &record.bundle;
     if permission == Permission::None {
-        let attributes = BundleAttributes::private(bundle.uuid);
-        return Resource::new(kind::BUNDLES, bundle.uuid.as_str(), attributes).to_one("owner", kind::USERS, None);
+        let uuid = record.bundle.uuid;
+        let attributes = BundleAttributes::private(uuid);
+        return Resource::new(kind::BUNDLES, uuid.as_str(), attributes).to_one("owner", kind::USERS, None);
     }
-    let mut attributes = BundleAttributes::new(bundle, permission, &parent_facts(record));
+    let bundle = record.bundle.seen_with(permission, extras.is_root);
+    let mut attributes = BundleAttributes::new(&bundle, permission, &parent_facts(record));
     attributes.metadata = ascii_metadata(&bundle.metadata);
-    let owner = bundle
-        .owner_id
-        .as_deref()
-        .filter(|_| !bundle.is_anonymous || extras.show_owner);
-    let mut resource =
-        Resource::new(kind::BUNDLES, bundle.uuid.as_str(), attributes).to_one("owner", kind::USERS, owner);
+    let mut resource = Resource::new(kind::BUNDLES, bundle.uuid.as_str(), attributes).to_one(
+        "owner",
+        kind::USERS,
+        bundle.owner_id.as_deref(),
+    );
     if let Some(children) = &extras.children {
         resource = resource.to_many("children", kind::BUNDLES, children.iter().map(Uuid::as_str));
     }

@@ -3,19 +3,25 @@
 use std::collections::HashSet;
 
 use domain::bundle::{check_command, check_dependencies};
+use domain::metadata::fields;
 use domain::worksheet::Item;
-use domain::{BundleState, Error, Permission, Result, Uuid};
+use domain::{Bundle, BundleState, Dependency, Error, ErrorKind, Metadata, Permission, Result, UserId, Uuid};
+use serde_json::Value as Json;
 
-use super::{CreateBundles, NewBundle, metadata};
+use super::{CreateBundles, NewBundle, fetch, metadata};
 use crate::db::{Tx, params};
 use crate::permissions::{ObjectKind, refuse_frozen};
-use crate::quota::quota;
+use crate::quota::{lock_account, quota};
 use crate::worksheets::items;
 use crate::{Model, stores};
 
+/// An identical request within this time after the first is a repeat of it, by a client that got no answer.
+const REPEATS: i64 = 600;
+
 impl Model {
     /// Creates all bundles or none. Checks quota (400), the bundles (400), that uuids are unused (409), and, unless
-    /// detached, *all* permission on the worksheet and that it is not frozen (403). Gives the uuids in order.
+    /// detached, *all* permission on the worksheet and that it is not frozen (403). Gives the uuids in order. When the
+    /// same owner asks for the same bundles with the same uuids again within ten minutes, nothing happens a second time.
     pub async fn create_bundles(&self, request: CreateBundles, now: i64) -> Result<Vec<Uuid>> {
         for bundle in &request.bundles {
             check(bundle)?;
@@ -32,14 +38,17 @@ impl Model {
 
     async fn create_in(&self, tx: &mut Tx, request: &CreateBundles, now: i64) -> Result<()> {
         let owner = request.owner_id.as_str();
+        if is_repeat(tx, request, now).await? {
+            return Ok(());
+        }
         if let Some(worksheet) = request.worksheet {
             let kind = ObjectKind::Worksheet;
             self.check_permission_in(tx, kind, Some(owner), &[worksheet], Permission::All)
                 .await?;
             refuse_frozen(tx, kind, worksheet).await?;
         }
+        lock_account(tx, &request.owner_id).await?;
         quota(tx, owner).await?.check()?;
-        refuse_existing(tx, request).await?;
         let is_anonymous = match request.worksheet {
             Some(worksheet) => {
                 tx.count(
@@ -51,16 +60,9 @@ impl Model {
             }
             None => false,
         };
-        for bundle in &request.bundles {
-            insert(tx, bundle, owner, is_anonymous, now).await?;
-            if let Some(worksheet) = request.worksheet {
-                tx.run(
-                    "INSERT INTO `group_bundle_permission` (`group_uuid`, `object_uuid`, `permission`) \
-                     SELECT `group_uuid`, ?, `permission` FROM `group_object_permission` WHERE `object_uuid` = ?",
-                    params![bundle.uuid, worksheet],
-                )
-                .await?;
-            }
+        insert(tx, &request.bundles, owner, is_anonymous, now).await?;
+        if let Some(worksheet) = request.worksheet {
+            inherit_permissions(tx, &request.bundles, worksheet).await?;
         }
         self.place(tx, request, now).await
     }
@@ -118,27 +120,61 @@ fn check(bundle: &NewBundle) -> Result<()> {
     check_dependencies(bundle.bundle_type, &bundle.dependencies)
 }
 
-async fn refuse_existing(tx: &mut Tx, request: &CreateBundles) -> Result<()> {
-    let uuids: Vec<Uuid> = request.bundles.iter().map(|bundle| bundle.uuid).collect();
+/// Whether these very bundles have just been made by the same owner. 409 if a uuid is in use in any other way.
+async fn is_repeat(tx: &mut Tx, request: &CreateBundles, now: i64) -> Result<bool> {
+    let uuids = uuids(&request.bundles);
     let mut seen = HashSet::new();
     let twice = uuids.iter().find(|uuid| !seen.insert(**uuid)).copied();
-    let mut existing = tx
-        .all_in("SELECT `uuid` FROM `bundle` WHERE `uuid` IN {in}", &[], &uuids, &[])
-        .await?;
-    let taken = match existing.first_mut() {
-        Some(row) => Some(row.uuid()?),
-        None => twice,
+    let existing = fetch::fetch(tx, &uuids).await?;
+    if existing.is_empty() && twice.is_none() {
+        return Ok(false);
+    }
+    let same = |bundle: &NewBundle| {
+        existing
+            .get(&bundle.uuid)
+            .is_some_and(|record| is_same(&record.bundle, bundle, &request.owner_id, now))
     };
-    match taken {
+    if twice.is_none() && request.bundles.iter().all(same) {
+        return Ok(true);
+    }
+    let taken = uuids.iter().find(|uuid| existing.contains_key(*uuid)).copied();
+    match taken.or(twice) {
         Some(uuid) => Err(Error::conflict(format!("Bundle with uuid {uuid} already exists"))),
-        None => Ok(()),
+        None => Ok(false),
     }
 }
 
-async fn insert(tx: &mut Tx, bundle: &NewBundle, owner: &str, is_anonymous: bool, now: i64) -> Result<()> {
-    tx.run(
-        "INSERT INTO `bundle` (`uuid`, `bundle_type`, `command`, `state`, `owner_id`, `frozen`, `is_anonymous`, \
-         `storage_type`, `is_dir`) VALUES (?, ?, ?, ?, ?, NULL, ?, NULL, NULL)",
+fn is_same(old: &Bundle, new: &NewBundle, owner: &UserId, now: i64) -> bool {
+    let places = |dependencies: &[Dependency]| {
+        let place = |d: &Dependency| (d.child_path.clone(), d.parent_uuid, d.parent_path.clone());
+        dependencies.iter().map(place).collect::<Vec<_>>()
+    };
+    let same_metadata = fields(new.bundle_type)
+        .iter()
+        .filter(|field| !field.generated)
+        .all(|field| {
+            let zero = field.kind.zero();
+            let value = |metadata: &Metadata| match metadata.get(field.key) {
+                None | Some(Json::Null) => zero.clone(),
+                Some(value) => value.clone(),
+            };
+            value(&old.metadata) == value(&new.metadata)
+        });
+    old.owner_id.as_ref() == Some(owner)
+        && old.bundle_type == new.bundle_type
+        && old.command == new.command
+        && old.metadata.int("created") >= now - REPEATS
+        && places(&old.dependencies) == places(&new.dependencies)
+        && same_metadata
+}
+
+fn uuids(bundles: &[NewBundle]) -> Vec<Uuid> {
+    bundles.iter().map(|bundle| bundle.uuid).collect()
+}
+
+/// The rows of all bundles, 500 per statement.
+async fn insert(tx: &mut Tx, bundles: &[NewBundle], owner: &str, is_anonymous: bool, now: i64) -> Result<()> {
+    let rows = bundles.iter().map(|bundle| {
         params![
             bundle.uuid,
             bundle.bundle_type,
@@ -146,34 +182,61 @@ async fn insert(tx: &mut Tx, bundle: &NewBundle, owner: &str, is_anonymous: bool
             bundle.state,
             owner,
             is_anonymous
-        ],
+        ]
+    });
+    let inserted = tx
+        .insert_rows(
+            "INSERT INTO `bundle` (`uuid`, `bundle_type`, `command`, `state`, `owner_id`, `is_anonymous`)",
+            rows.collect(),
+        )
+        .await;
+    inserted.map_err(|error| match error.kind {
+        // The same request at the same moment: the next try finds what that one made.
+        ErrorKind::Conflict => Error::unavailable(error.message),
+        _ => error,
+    })?;
+    let metadata: Vec<(Uuid, Metadata)> = bundles
+        .iter()
+        .map(|bundle| (bundle.uuid, stored_metadata(bundle, now)))
+        .collect();
+    metadata::insert_all(tx, &metadata).await?;
+    let dependencies = bundles.iter().flat_map(|bundle| {
+        bundle
+            .dependencies
+            .iter()
+            .map(|d| params![bundle.uuid, &d.child_path, d.parent_uuid, &d.parent_path])
+    });
+    tx.insert_rows(
+        "INSERT INTO `bundle_dependency` (`child_uuid`, `child_path`, `parent_uuid`, `parent_path`)",
+        dependencies.collect(),
     )
     .await?;
+    let located = bundles
+        .iter()
+        .filter_map(|bundle| Some((bundle.uuid, bundle.store_uuid?)));
+    stores::add_locations(tx, &located.collect::<Vec<_>>()).await
+}
+
+/// What is stored of the metadata that was sent.
+fn stored_metadata(bundle: &NewBundle, now: i64) -> Metadata {
     let mut stored = bundle.metadata.clone();
     // A copy of a finished bundle (uploading) keeps its history; a new one has none. Sizes are always measured here.
-    for field in domain::metadata::fields(bundle.bundle_type) {
+    for field in fields(bundle.bundle_type) {
         let copied = bundle.state == BundleState::Uploading && field.key != "data_size";
         if field.generated && !copied {
             stored.remove(field.key);
         }
     }
     stored.set("created", now);
-    metadata::insert(tx, bundle.uuid, &stored).await?;
-    let rows = bundle.dependencies.iter().map(|dependency| {
-        params![
-            bundle.uuid,
-            &dependency.child_path,
-            dependency.parent_uuid,
-            &dependency.parent_path
-        ]
-    });
-    tx.insert_rows(
-        "INSERT INTO `bundle_dependency` (`child_uuid`, `child_path`, `parent_uuid`, `parent_path`)",
-        rows.collect(),
-    )
-    .await?;
-    match bundle.store_uuid {
-        Some(store) => stores::add_location(tx, bundle.uuid, store).await,
-        None => Ok(()),
-    }
+    stored
+}
+
+/// Every permission row of the worksheet for every bundle.
+async fn inherit_permissions(tx: &mut Tx, bundles: &[NewBundle], worksheet: Uuid) -> Result<()> {
+    let sql = "INSERT INTO `group_bundle_permission` (`group_uuid`, `object_uuid`, `permission`) \
+        SELECT `p`.`group_uuid`, `b`.`uuid`, `p`.`permission` FROM `bundle` `b` JOIN `group_object_permission` `p` \
+        ON `p`.`object_uuid` = ? WHERE `b`.`uuid` IN {in}";
+    tx.run_in(sql, &[worksheet.into()], &uuids(bundles), &[])
+        .await
+        .map(drop)
 }

@@ -1,14 +1,15 @@
 //! Changing bundles (data-model sections 4.5, 18.2 to 18.4 and 18.6).
 
+use std::collections::{BTreeMap, HashMap};
+
 use domain::metadata::{field, fields};
-use domain::{Error, Metadata, Permission, Result, UtcTime, Uuid};
+use domain::{Error, Metadata, Permission, Result, UserId, UtcTime, Uuid};
 
 use super::{BundleRecord, BundleUpdate, fetch, metadata, not_found};
 use crate::Model;
-use crate::db::{Tx, params};
+use crate::db::{Tx, Value};
 use crate::permissions::ObjectKind;
-use crate::quota::lock_bundle;
-use crate::users::active_user;
+use crate::quota::{LockedBundle, change_owner, lock_bundle, lock_bundles};
 
 impl Model {
     /// Applies changes of a user to several bundles, all or nothing, matched by uuid. Checks *all* permission, the
@@ -27,46 +28,51 @@ impl Model {
         let uuids: Vec<Uuid> = updates.iter().map(|update| update.uuid).collect();
         self.check_permission_in(tx, ObjectKind::Bundle, Some(viewer), &uuids, Permission::All)
             .await?;
-        let mut ordered = uuids.clone();
-        ordered.sort_unstable();
-        for uuid in ordered {
-            lock_bundle(tx, uuid).await?.ok_or_else(|| not_found(uuid))?;
-        }
+        let locked = lock_bundles(tx, &uuids).await?;
+        let mut records = fetch::fetch(tx, &uuids).await?;
+        let mut changes = Vec::with_capacity(updates.len());
         for update in updates {
-            // Read for each: the same bundle may be named twice.
-            let record = fetch::fetch_one(tx, update.uuid).await?;
-            check_freeze(&record, update)?;
-            let changes = check_metadata(&record, update)?;
-            if let Some(owner) = update
-                .owner_id
-                .as_ref()
-                .filter(|owner| record.bundle.owner_id.as_ref() != Some(*owner))
-            {
-                let owns = record.bundle.owner_id.as_ref().is_some_and(|owner| *owner == viewer);
-                if !owns && !self.is_root(Some(viewer)) {
-                    return Err(Error::permission(format!(
-                        "Only its owner can give bundle {} away.",
-                        update.uuid
-                    )));
-                }
-                change_owner(tx, &record, owner).await?;
+            // Each update sees what an earlier one made of the same bundle.
+            let record = records.get_mut(&update.uuid).ok_or_else(|| not_found(update.uuid))?;
+            self.check_update(viewer, record, update)?;
+            let metadata = check_metadata(record, update)?;
+            apply(record, update, &metadata, now);
+            changes.push((update.uuid, metadata));
+        }
+        metadata::replace_all(tx, &merged(changes)).await?;
+        let mut owners: BTreeMap<UserId, HashMap<Uuid, LockedBundle>> = BTreeMap::new();
+        for (uuid, before) in locked {
+            let after = records.get(&uuid).and_then(|record| record.bundle.owner_id.clone());
+            if let Some(after) = after.filter(|after| before.owner_id.as_ref() != Some(after)) {
+                owners.entry(after).or_default().insert(uuid, before);
             }
-            metadata::replace(tx, update.uuid, &changes).await?;
-            if let Some(frozen) = update.frozen {
-                let time = frozen.map(|_| UtcTime::from_unix(now));
-                tx.run(
-                    "UPDATE `bundle` SET `frozen` = ? WHERE `uuid` = ?",
-                    params![time, update.uuid],
-                )
-                .await?;
-            }
-            if let Some(is_anonymous) = update.is_anonymous {
-                tx.run(
-                    "UPDATE `bundle` SET `is_anonymous` = ? WHERE `uuid` = ?",
-                    params![is_anonymous, update.uuid],
-                )
-                .await?;
-            }
+        }
+        for (owner, bundles) in owners {
+            change_owner(tx, &bundles, &owner).await?;
+        }
+        let chosen = |wanted: fn(&BundleUpdate) -> bool| {
+            let named = updates.iter().filter(|update| wanted(update)).map(|update| update.uuid);
+            named.collect::<Vec<Uuid>>()
+        };
+        let frozen = chosen(|update| update.frozen.is_some());
+        set_column(tx, "frozen", &frozen, |uuid| records[uuid].bundle.frozen.into()).await?;
+        let anonymous = chosen(|update| update.is_anonymous.is_some());
+        set_column(tx, "is_anonymous", &anonymous, |uuid| {
+            records[uuid].bundle.is_anonymous.into()
+        })
+        .await
+    }
+
+    /// The freeze rules, and that only the owner (or root) gives a bundle away.
+    fn check_update(&self, viewer: &str, record: &BundleRecord, update: &BundleUpdate) -> Result<()> {
+        check_freeze(record, update)?;
+        let owner = record.bundle.owner_id.as_ref();
+        let gives_away = update.owner_id.as_ref().is_some_and(|new| owner != Some(new));
+        if gives_away && !owner.is_some_and(|owner| *owner == viewer) && !self.is_root(Some(viewer)) {
+            return Err(Error::permission(format!(
+                "Only its owner can give bundle {} away.",
+                update.uuid
+            )));
         }
         Ok(())
     }
@@ -172,6 +178,13 @@ fn check_metadata(record: &BundleRecord, update: &BundleUpdate) -> Result<Metada
     }
     let mut complete = bundle.metadata.clone();
     complete.update(&changes);
+    if complete.str("link_url").is_empty() == bundle.is_linked() {
+        return Err(Error::permission(format!(
+            "Cannot change metadata link_url of bundle {}: a bundle with contents of its own does not become a link, nor a \
+             link a bundle with contents.",
+            bundle.uuid
+        )));
+    }
     complete.validate_update(bundle.bundle_type)?;
     if complete.name().is_empty() {
         // A null name: the same complaint as for an empty one.
@@ -182,27 +195,46 @@ fn check_metadata(record: &BundleRecord, update: &BundleUpdate) -> Result<Metada
     Ok(changes)
 }
 
-/// Gives a bundle to another active user, with its disk usage.
-async fn change_owner(tx: &mut Tx, record: &BundleRecord, owner: &str) -> Result<()> {
-    if active_user(tx, "`u`.`user_id` = ?", params![owner]).await?.is_none() {
-        return Err(Error::not_found(format!("User {owner} not found")));
+/// The record as it is after an update.
+fn apply(record: &mut BundleRecord, update: &BundleUpdate, metadata: &Metadata, now: i64) {
+    let bundle = &mut record.bundle;
+    bundle.metadata.update(metadata);
+    if let Some(owner) = &update.owner_id {
+        bundle.owner_id = Some(owner.clone());
     }
-    let uuid = record.bundle.uuid;
-    let size = metadata::number(tx, uuid, "data_size").await? as i64;
-    let mut moves = vec![(owner.to_owned(), size)];
-    moves.extend(record.bundle.owner_id.iter().map(|old| (old.to_string(), -size)));
-    moves.sort_unstable();
-    for (user_id, bytes) in moves {
-        tx.run(
-            "UPDATE `user` SET `disk_used` = `disk_used` + ? WHERE `user_id` = ?",
-            params![bytes, user_id],
-        )
-        .await?;
+    if let Some(frozen) = update.frozen {
+        bundle.frozen = frozen.map(|_| UtcTime::from_unix(now));
     }
-    tx.run(
-        "UPDATE `bundle` SET `owner_id` = ? WHERE `uuid` = ?",
-        params![owner, uuid],
-    )
-    .await
-    .map(drop)
+    if let Some(is_anonymous) = update.is_anonymous {
+        bundle.is_anonymous = is_anonymous;
+    }
+}
+
+/// One set of changes per bundle; of two changes of a key the later one counts.
+fn merged(changes: Vec<(Uuid, Metadata)>) -> Vec<(Uuid, Metadata)> {
+    let mut by_bundle: BTreeMap<Uuid, Metadata> = BTreeMap::new();
+    for (uuid, metadata) in changes {
+        let known = by_bundle.entry(uuid).or_default();
+        for (key, value) in metadata.iter() {
+            known.set(key.as_str(), value.clone());
+        }
+    }
+    by_bundle.into_iter().collect()
+}
+
+/// Sets a column of bundles, with one statement per value (and 500 bundles).
+async fn set_column(tx: &mut Tx, column: &str, uuids: &[Uuid], value: impl Fn(&Uuid) -> Value) -> Result<()> {
+    let mut by_value: Vec<(Value, Vec<Uuid>)> = Vec::new();
+    for uuid in uuids {
+        let value = value(uuid);
+        match by_value.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, uuids)) => uuids.push(*uuid),
+            None => by_value.push((value, vec![*uuid])),
+        }
+    }
+    for (value, uuids) in by_value {
+        let sql = format!("UPDATE `bundle` SET `{column}` = ? WHERE `uuid` IN {{in}}");
+        tx.run_in(&sql, &[value], &uuids, &[]).await?;
+    }
+    Ok(())
 }

@@ -43,6 +43,10 @@ const MYSQL: &[(&str, &str)] = &[
         "V4__search.sql",
         include_str!("../../../../migrations/mysql/V4__search.sql"),
     ),
+    (
+        "V5__ledger.sql",
+        include_str!("../../../../migrations/mysql/V5__ledger.sql"),
+    ),
 ];
 const SQLITE: &[(&str, &str)] = &[
     (
@@ -60,6 +64,10 @@ const SQLITE: &[(&str, &str)] = &[
     (
         "V4__search.sql",
         include_str!("../../../../migrations/sqlite/V4__search.sql"),
+    ),
+    (
+        "V5__ledger.sql",
+        include_str!("../../../../migrations/sqlite/V5__ledger.sql"),
     ),
 ];
 
@@ -208,6 +216,6 @@ mod tests {
             tables.remove("worker_run"); // has its id from the start in SQLite
             tables
         };
-        assert_eq!(columns(MYSQL), columns(SQLITE));
+        assert_eq!(columns(&MYSQL), columns(&SQLITE));
     }
 }

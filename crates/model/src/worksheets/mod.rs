@@ -13,6 +13,7 @@ use crate::Model;
 use crate::db::{Row, Tx, params};
 use crate::password::random_uuid;
 use crate::permissions::{ObjectKind, set_permission_row};
+use crate::quota::lock_account;
 use crate::users::active_user;
 
 /// A worksheet without its items.
@@ -57,27 +58,38 @@ impl Model {
     /// Makes a worksheet that the public may read. 400 if the name is taken or another user's home; 403 if nobody is
     /// logged in. `dashboard` and `home` are filled from a template.
     pub async fn create_worksheet(&self, viewer: Option<&str>, new: NewWorksheet, now: i64) -> Result<Worksheet> {
+        let made = self.create_worksheets(viewer, &[new], now).await?.pop();
+        made.ok_or_else(|| Error::internal("The new worksheet is gone"))
+    }
+
+    /// The same for several, all or none.
+    pub async fn create_worksheets(
+        &self,
+        viewer: Option<&str>,
+        new: &[NewWorksheet],
+        now: i64,
+    ) -> Result<Vec<Worksheet>> {
         let Some(viewer) = viewer else {
             return Err(Error::permission("You must be logged in to create a worksheet."));
         };
-        check_texts(Some(&new.name), new.title.as_deref(), &new.tags)?;
-        let uuid = new.uuid.unwrap_or_else(random_uuid);
+        for one in new {
+            check_texts(Some(&one.name), one.title.as_deref(), &one.tags)?;
+        }
+        let uuids: Vec<Uuid> = new.iter().map(|one| one.uuid.unwrap_or_else(random_uuid)).collect();
+        let kind = ObjectKind::Worksheet;
         self.db
             .retrying(|| async {
                 let mut tx = self.db.write().await?;
-                create(&mut tx, viewer, uuid, &new, now).await?;
-                set_permission_row(
-                    &mut tx,
-                    ObjectKind::Worksheet,
-                    uuid,
-                    self.public_group(),
-                    Permission::Read,
-                )
-                .await?;
+                lock_account(&mut tx, &UserId::from(viewer)).await?;
+                for (one, uuid) in new.iter().zip(&uuids) {
+                    create(&mut tx, viewer, *uuid, one, now).await?;
+                    set_permission_row(&mut tx, kind, *uuid, self.public_group(), Permission::Read).await?;
+                }
                 tx.commit().await
             })
             .await?;
-        self.worksheet(uuid).await
+        let mut made = self.worksheets(&uuids).await?;
+        Ok(uuids.iter().filter_map(|uuid| made.remove(uuid)).collect())
     }
 
     /// One worksheet. 404 `Could not find worksheet with uuid <uuid>`.
@@ -106,26 +118,31 @@ impl Model {
         update: WorksheetUpdate,
         now: i64,
     ) -> Result<Worksheet> {
-        let title = update.title.as_ref().and_then(Option::as_deref);
-        check_texts(
-            update.name.as_deref(),
-            title,
-            update.tags.as_deref().unwrap_or_default(),
-        )?;
+        self.update_worksheets(viewer, &[(uuid, update)], now).await?;
+        self.worksheet(uuid).await
+    }
+
+    /// The same for several, all or none.
+    pub async fn update_worksheets(&self, viewer: &str, updates: &[(Uuid, WorksheetUpdate)], now: i64) -> Result<()> {
+        for (_, update) in updates {
+            let title = update.title.as_ref().and_then(Option::as_deref);
+            let tags = update.tags.as_deref().unwrap_or_default();
+            check_texts(update.name.as_deref(), title, tags)?;
+        }
+        let uuids: Vec<Uuid> = updates.iter().map(|(uuid, _)| *uuid).collect();
         self.db
             .retrying(|| async {
                 let mut tx = self.db.write().await?;
-                let kind = ObjectKind::Worksheet;
-                self.check_permission_in(&mut tx, kind, Some(viewer), &[uuid], Permission::All)
+                self.check_permission_in(&mut tx, ObjectKind::Worksheet, Some(viewer), &uuids, Permission::All)
                     .await?;
-                let worksheet = lock(&mut tx, uuid).await?;
-                if worksheet.frozen.is_some() && update.frozen != Some(false) {
-                    return Err(frozen(&worksheet));
+                for (uuid, update) in updates {
+                    let worksheet = lock(&mut tx, *uuid).await?;
+                    if worksheet.frozen.is_some() && update.frozen != Some(false) {
+                        return Err(frozen(&worksheet));
+                    }
+                    self.apply(&mut tx, viewer, &worksheet, update, now).await?;
                 }
-                self.apply(&mut tx, viewer, &worksheet, &update, now).await?;
-                let updated = fetch_one(&mut tx, uuid).await?;
-                tx.commit().await?;
-                Ok(updated)
+                tx.commit().await
             })
             .await
     }
@@ -140,8 +157,8 @@ impl Model {
     ) -> Result<()> {
         let set = |column: &str| format!("UPDATE `worksheet` SET `{column}` = ? WHERE `uuid` = ?");
         let uuid = old.uuid;
-        if let Some(name) = &update.name {
-            check_name(tx, viewer, name).await?;
+        if let Some(name) = update.name.as_ref().filter(|name| **name != old.name) {
+            check_name(tx, viewer, name, Some(uuid)).await?;
             tx.run(set("name"), params![name, uuid]).await?;
         }
         if let Some(title) = &update.title {
@@ -171,6 +188,7 @@ impl Model {
                     old.name
                 )));
             }
+            lock_account(tx, owner).await?;
             if active_user(tx, "`u`.`user_id` = ?", params![owner]).await?.is_none() {
                 return Err(Error::not_found(format!("User {owner} not found")));
             }
@@ -181,43 +199,58 @@ impl Model {
 
     /// Deletes a worksheet; its bundles stay. Without `force` it must be neither frozen nor have items (400).
     pub async fn delete_worksheet(&self, viewer: &str, uuid: Uuid, force: bool) -> Result<()> {
-        let mut tx = self.db.write().await?;
-        self.check_permission_in(&mut tx, ObjectKind::Worksheet, Some(viewer), &[uuid], Permission::All)
-            .await?;
-        let worksheet = lock(&mut tx, uuid).await?;
-        if !force {
-            let items = tx
-                .count(
-                    "SELECT COUNT(*) FROM `worksheet_item` WHERE `worksheet_uuid` = ?",
-                    params![uuid],
-                )
-                .await?;
-            let obstacle = match (worksheet.frozen.is_some(), items > 0) {
-                (true, _) => Some("it is frozen"),
-                (false, true) => Some("it is not empty"),
-                (false, false) => None,
-            };
-            if let Some(obstacle) = obstacle {
-                let text = format!("Can't delete worksheet {uuid} because {obstacle} (--force to override).");
-                return Err(Error::usage(text));
-            }
-        }
-        for (table, column) in [
-            ("group_object_permission", "object_uuid"),
-            ("worksheet_item", "worksheet_uuid"),
-            ("worksheet_item", "subworksheet_uuid"),
-            ("worksheet_tag", "worksheet_uuid"),
-            ("worksheet", "uuid"),
-        ] {
-            tx.run(format!("DELETE FROM `{table}` WHERE `{column}` = ?"), params![uuid])
-                .await?;
-        }
-        tx.commit().await
+        self.delete_worksheets(viewer, &[uuid], force).await
+    }
+
+    /// The same for several, all or none.
+    pub async fn delete_worksheets(&self, viewer: &str, uuids: &[Uuid], force: bool) -> Result<()> {
+        self.db
+            .retrying(|| async {
+                let mut tx = self.db.write().await?;
+                self.check_permission_in(&mut tx, ObjectKind::Worksheet, Some(viewer), uuids, Permission::All)
+                    .await?;
+                let mut ordered = uuids.to_vec();
+                ordered.sort_unstable();
+                ordered.dedup();
+                for uuid in &ordered {
+                    let worksheet = lock(&mut tx, *uuid).await?;
+                    if !force {
+                        refuse_deletion(&mut tx, &worksheet).await?;
+                    }
+                }
+                for (table, column) in [
+                    ("group_object_permission", "object_uuid"),
+                    ("worksheet_item", "worksheet_uuid"),
+                    ("worksheet_item", "subworksheet_uuid"),
+                    ("worksheet_tag", "worksheet_uuid"),
+                    ("worksheet", "uuid"),
+                ] {
+                    let sql = format!("DELETE FROM `{table}` WHERE `{column}` IN {{in}}");
+                    tx.run_in(&sql, &[], &ordered, &[]).await?;
+                }
+                tx.commit().await
+            })
+            .await
     }
 }
 
+/// 400 if the worksheet is frozen or has items.
+async fn refuse_deletion(tx: &mut Tx, worksheet: &Worksheet) -> Result<()> {
+    let uuid = worksheet.uuid;
+    let sql = "SELECT COUNT(*) FROM `worksheet_item` WHERE `worksheet_uuid` = ?";
+    let items = tx.count(sql, params![uuid]).await?;
+    let obstacle = match (worksheet.frozen.is_some(), items > 0) {
+        (true, _) => "it is frozen",
+        (false, true) => "it is not empty",
+        (false, false) => return Ok(()),
+    };
+    Err(Error::usage(format!(
+        "Can't delete worksheet {uuid} because {obstacle} (--force to override)."
+    )))
+}
+
 async fn create(tx: &mut Tx, viewer: &str, uuid: Uuid, new: &NewWorksheet, now: i64) -> Result<()> {
-    check_name(tx, viewer, &new.name).await?;
+    check_name(tx, viewer, &new.name, None).await?;
     if tx
         .count("SELECT COUNT(*) FROM `worksheet` WHERE `uuid` = ?", params![uuid])
         .await?
@@ -244,8 +277,8 @@ async fn create(tx: &mut Tx, viewer: &str, uuid: Uuid, new: &NewWorksheet, now: 
     Ok(())
 }
 
-/// 400 if the name is somebody else's home or in use anywhere; holds the name until the transaction ends.
-async fn check_name(tx: &mut Tx, viewer: &str, name: &str) -> Result<()> {
+/// 400 if the name is somebody else's home or in use by any worksheet but `own`; holds the name until the transaction ends.
+async fn check_name(tx: &mut Tx, viewer: &str, name: &str, own: Option<Uuid>) -> Result<()> {
     tx.lock_name("worksheet_name").await?;
     if is_home_worksheet(name) {
         let user = active_user(tx, "`u`.`user_id` = ?", params![viewer]).await?;
@@ -256,7 +289,10 @@ async fn check_name(tx: &mut Tx, viewer: &str, name: &str) -> Result<()> {
         }
     }
     if tx
-        .count("SELECT COUNT(*) FROM `worksheet` WHERE `name` = ?", params![name])
+        .count(
+            "SELECT COUNT(*) FROM `worksheet` WHERE `name` = ? AND `uuid` <> ?",
+            params![name, own.map(|uuid| uuid.to_string()).unwrap_or_default()],
+        )
         .await?
         > 0
     {

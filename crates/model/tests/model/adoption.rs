@@ -245,7 +245,7 @@ async fn worksheets_are_read_and_repaired(model: &Model) {
         uuids: vec![made],
         ..Default::default()
     };
-    model.delete_bundles("17", &delete).await.unwrap();
+    model.delete_bundles("17", &delete, NOW).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

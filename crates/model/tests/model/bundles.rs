@@ -35,7 +35,7 @@ async fn delete(
         ..DeleteBundles::default()
     };
     change(&mut request);
-    let deleted = f.model.delete_bundles(viewer, &request).await?;
+    let deleted = f.model.delete_bundles(viewer, &request, NOW).await?;
     Ok(deleted.into_iter().map(|bundle| bundle.uuid).collect())
 }
 

@@ -6,7 +6,9 @@ mod fixture;
 
 mod accounts;
 mod adoption;
+mod bulk;
 mod bundles;
+mod deletion;
 mod derived;
 mod invariants;
 mod limits;

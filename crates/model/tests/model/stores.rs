@@ -46,7 +46,7 @@ on_both! {
         let mut published = contents(uuid, 9);
         published.store_key = made.uuid.to_string();
         f.finish_upload(&published, "disk", Some(made.uuid), Some(domain::BundleState::Ready), NOW).await.unwrap();
-        let deleted = f.delete_bundles("ada", &model::DeleteBundles { uuids: vec![uuid], ..Default::default() }).await.unwrap();
+        let deleted = f.delete_bundles("ada", &model::DeleteBundles { uuids: vec![uuid], ..Default::default() }, NOW).await.unwrap();
         assert_eq!((deleted[0].store_uuids.as_slice(), deleted[0].contents.as_slice()), ([made.uuid].as_slice(), [published].as_slice()));
         f.delete_store("0", made.uuid).await.unwrap();
     }

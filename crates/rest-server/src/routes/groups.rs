@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::included_users;
 use crate::auth::{LoginProtected, Viewer};
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
 use crate::input::JsonBody;
 use crate::openapi::{Failures, SpecPath, WriteFailures};
 use crate::state::AppState;
@@ -98,13 +98,13 @@ fn people(details: &GroupDetails) -> Vec<UserId> {
     )
 )]
 pub async fn create(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
-    let mut created = Vec::new();
-    for input in body.resources("groups")? {
-        let name = input
-            .name("name")?
-            .ok_or_else(|| input.invalid("name", "Missing data for required field."))?;
-        created.push(state.model.create_group(name, &me.user_id).await?);
+    let inputs = body.resources("groups")?;
+    let mut names = Vec::with_capacity(inputs.len());
+    for input in &inputs {
+        let name = input.name("name")?;
+        names.push(name.ok_or_else(|| input.invalid("name", "Missing data for required field."))?);
     }
+    let created = state.model.create_groups(&names, &me.user_id).await?;
     Ok(state.respond(Document::many(
         created.iter().map(|group| present::group(group, true, false)),
     )))
@@ -125,13 +125,9 @@ pub async fn create(State(state): State<AppState>, LoginProtected(_, me): LoginP
 pub async fn delete(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     let mut groups = Vec::new();
     for spec in body.linkages("groups")? {
-        let group = state.model.resolve_group(&spec, None).await?;
-        state.model.check_group_admin(&group, &me.user_id, &spec).await?;
-        groups.push(group.uuid);
+        groups.push(state.model.administered_group(&me.user_id, &spec).await?.uuid);
     }
-    for uuid in groups {
-        state.model.delete_group(uuid).await?;
-    }
+    state.model.delete_groups(&groups).await?;
     state.hub.publish(hub::Event::PolicyChanged);
     Ok(respond::no_content())
 }
@@ -183,11 +179,6 @@ pub async fn add_admins(
 async fn add(state: &AppState, me: &UserId, spec: &str, body: JsonBody, admin: bool) -> ApiResult<Response> {
     let answer: Map<String, Value> = body.clone().object();
     let (group, users) = membership(state, me, spec, body).await?;
-    for user in &users {
-        if state.model.user(user).await?.is_none() {
-            return Err(ApiError::not_found(format!("User {user} not found")));
-        }
-    }
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
     state.model.add_group_members(&group, &users, admin).await?;
     state.hub.publish(hub::Event::PolicyChanged);
@@ -222,7 +213,6 @@ pub async fn remove(
 
 async fn membership(state: &AppState, me: &UserId, spec: &str, body: JsonBody) -> ApiResult<(Group, Vec<String>)> {
     let users = body.linkages("users")?;
-    let group = state.model.resolve_group(spec, None).await?;
-    state.model.check_group_admin(&group, me, spec).await?;
+    let group = state.model.administered_group(me, spec).await?;
     Ok((group, users))
 }

@@ -153,11 +153,12 @@ async fn bundle_infos<'a>(
         .model
         .permissions_of(ObjectKind::Bundle, viewer.id(), &uuids)
         .await?;
+    let is_root = viewer.is_root(state);
     let infos = records.iter().zip(permissions).map(|(record, permission)| {
-        let bundle = &record.bundle;
         if permission == Permission::None {
-            return worksheet::private_info(bundle.uuid);
+            return worksheet::private_info(record.bundle.uuid);
         }
+        let bundle = &record.bundle.seen_with(permission, is_root);
         let parents: HashMap<Uuid, Option<String>> = bundle
             .dependencies
             .iter()

@@ -3,7 +3,7 @@
 use api::bundles::LocationAttributes;
 use api::{Document, Resource, kind};
 use axum::extract::{Path, State};
-use domain::{BundleState, Permission, Uuid};
+use domain::{BundleState, ErrorKind, Permission, Uuid};
 use model::{BundleLocation, ObjectKind};
 use serde_json::{Map, Value, json};
 
@@ -210,11 +210,27 @@ pub async fn set_state(
         return Err(ApiError::usage(format!("{name} must be one of failed|ready|killed")));
     };
     need_all_on_bundles(&state, Some(&me.user_id), &[uuid]).await?;
-    let message = if success { None } else { query.get("error_msg") };
-    if state.model.report_final_state(uuid, end, message, state.now()).await? {
+    let failure = (!success).then(|| query.get("error_msg").unwrap_or("Upload failed."));
+    let measured = measure(&state, uuid).await?.or((!success).then_some(0));
+    let reported = state.model.report_upload(uuid, end, failure, measured, state.now());
+    if reported.await? {
         state.hub.publish(hub::Event::bundle_changed(uuid, end));
     }
     let records = state.model.bundles(&[uuid]).await?;
     let (resources, _) = present_all(&state, &viewer, &records, &Wanted::default()).await?;
     Ok(state.respond(Document::many(resources)))
+}
+
+/// Bytes that the bundle has in the store now; none if there is nothing.
+async fn measure(state: &AppState, uuid: Uuid) -> ApiResult<Option<i64>> {
+    let bundle = state.model.bundle(uuid).await?.bundle;
+    if bundle.is_linked() {
+        return Ok(None);
+    }
+    let contents = reading::stored(state, &bundle);
+    match contents.size(&contents.sub_path("")?).await {
+        Ok(bytes) => Ok(Some(bytes as i64)),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use domain::{Permission, Uuid};
-use model::{GroupPermission, ObjectKind};
+use model::{ObjectKind, PermissionChange};
 
 use crate::auth::LoginProtected;
 use crate::error::{ApiError, ApiResult};
@@ -70,29 +70,15 @@ async fn set(state: &AppState, me: &str, inputs: Vec<ResourceInput>, kind: Objec
         ObjectKind::Bundle => ("bundle", "bundles", "bundle-permissions"),
         ObjectKind::Worksheet => ("worksheet", "worksheets", "worksheet-permissions"),
     };
-    let mut changes = Vec::new();
+    let mut changes = Vec::with_capacity(inputs.len());
     for input in &inputs {
-        let object = Uuid::parse(&input.required_linkage(rel, kind_of_object)?)?;
-        let group = input.required_linkage("group", "groups")?;
-        changes.push((object, group, level(input)?));
-    }
-    let objects: Vec<Uuid> = changes.iter().map(|(object, ..)| *object).collect();
-    state
-        .model
-        .check_permission(kind, Some(me), &objects, Permission::All)
-        .await?;
-    let mut rows = Vec::new();
-    for (object, group, permission) in changes {
-        let group = state.model.resolve_group(&group, None).await?;
-        let id = state.model.set_permission(kind, object, group.uuid, permission).await?;
-        rows.push(GroupPermission {
-            id: id.unwrap_or_default(),
-            object_uuid: object,
-            group_uuid: group.uuid,
-            group_name: group.name,
-            permission,
+        changes.push(PermissionChange {
+            object: Uuid::parse(&input.required_linkage(rel, kind_of_object)?)?,
+            group: input.required_linkage("group", "groups")?,
+            permission: level(input)?,
         });
     }
+    let rows = state.model.set_permissions(me, kind, &changes).await?;
     state.hub.publish(hub::Event::PolicyChanged);
     Ok(state.respond(Document::many(
         rows.iter().map(|row| present::group_permission(kind_of_row, row)),

@@ -82,10 +82,12 @@ pub async fn fetch(
     )
 )]
 pub async fn create(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
-    let mut stores = Vec::new();
-    for input in body.resources(kind::BUNDLE_STORES)? {
-        stores.push(state.model.create_store(&me.user_id, new_store(&input)?).await?);
-    }
+    let new: Vec<NewStore> = body
+        .resources(kind::BUNDLE_STORES)?
+        .iter()
+        .map(new_store)
+        .collect::<Result<_, _>>()?;
+    let stores = state.model.create_stores(&me.user_id, &new).await?;
     Ok(state.respond(Document::many(
         stores.iter().map(|store| present(store, owner_number(store))),
     )))
@@ -122,9 +124,12 @@ fn new_store(input: &ResourceInput) -> ApiResult<NewStore> {
     )
 )]
 pub async fn delete(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
-    for id in body.linkages(kind::BUNDLE_STORES)? {
-        state.model.delete_store(&me.user_id, Uuid::parse(&id)?).await?;
-    }
+    let uuids: Vec<Uuid> = body
+        .linkages(kind::BUNDLE_STORES)?
+        .iter()
+        .map(|id| Uuid::parse(id))
+        .collect::<Result<_, _>>()?;
+    state.model.delete_stores(&me.user_id, &uuids).await?;
     Ok(respond::empty())
 }
 

@@ -279,9 +279,8 @@ pub async fn delete(State(state): State<AppState>, Login(viewer, me): Login, bod
             return Err(ApiError::not_found(format!("User {id} not found")));
         }
     }
-    for id in &ids {
-        state.model.delete_user(id).await?;
-    }
+    let users: Vec<&str> = ids.iter().map(String::as_str).collect();
+    state.model.delete_users(&users).await?;
     state.hub.publish(hub::Event::PolicyChanged);
     Ok(state.respond(Document::meta_only("ids", ids)))
 }

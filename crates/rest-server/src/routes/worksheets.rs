@@ -315,17 +315,17 @@ pub async fn create(
     LoginProtected(viewer, _): LoginProtected,
     body: JsonBody,
 ) -> ApiResult {
-    let mut created = Vec::new();
+    let mut new = Vec::new();
     for input in body.resources(kind::WORKSHEETS)? {
         let name = input
             .name("name")?
             .ok_or_else(|| input.invalid("name", "Missing data for required field."))?;
-        let new = NewWorksheet {
+        new.push(NewWorksheet {
             name: name.to_owned(),
             ..NewWorksheet::default()
-        };
-        created.push(state.model.create_worksheet(viewer.id(), new, state.now()).await?);
+        });
     }
+    let created = state.model.create_worksheets(viewer.id(), &new, state.now()).await?;
     Ok(state.respond(Document::many(created.iter().map(as_created))))
 }
 
@@ -350,11 +350,7 @@ fn as_created(worksheet: &Worksheet) -> Resource {
         WriteFailures,
     )
 )]
-pub async fn update(
-    State(state): State<AppState>,
-    LoginProtected(viewer, me): LoginProtected,
-    body: JsonBody,
-) -> ApiResult {
+pub async fn update(State(state): State<AppState>, LoginProtected(_, me): LoginProtected, body: JsonBody) -> ApiResult {
     let inputs = body.resources(kind::WORKSHEETS)?;
     let mut changes = Vec::new();
     for input in &inputs {
@@ -363,18 +359,11 @@ pub async fn update(
             worksheet_update(&state, input).await?,
         ));
     }
-    let uuids: Vec<Uuid> = changes.iter().map(|(uuid, _)| *uuid).collect();
     state
         .model
-        .check_permission(ObjectKind::Worksheet, viewer.id(), &uuids, Permission::All)
+        .update_worksheets(&me.user_id, &changes, state.now())
         .await?;
-    for (uuid, update) in changes {
-        state
-            .model
-            .update_worksheet(&me.user_id, uuid, update, state.now())
-            .await?;
-    }
-    let echo = inputs.iter().zip(&uuids).map(|(input, uuid)| {
+    let echo = inputs.iter().zip(&changes).map(|(input, (uuid, _))| {
         let known = ["name", "title", "tags", "frozen", "is_anonymous"];
         let mut attributes: HashMap<&str, Value> = known
             .into_iter()
@@ -425,7 +414,7 @@ async fn worksheet_update(state: &AppState, input: &ResourceInput) -> ApiResult<
 )]
 pub async fn delete(
     State(state): State<AppState>,
-    LoginProtected(viewer, me): LoginProtected,
+    LoginProtected(_, me): LoginProtected,
     query: Query,
     body: JsonBody,
 ) -> ApiResult {
@@ -435,13 +424,7 @@ pub async fn delete(
         .iter()
         .map(|text| Uuid::parse(text))
         .collect::<Result<_, _>>()?;
-    state
-        .model
-        .check_permission(ObjectKind::Worksheet, viewer.id(), &uuids, Permission::All)
-        .await?;
-    for uuid in uuids {
-        state.model.delete_worksheet(&me.user_id, uuid, force).await?;
-    }
+    state.model.delete_worksheets(&me.user_id, &uuids, force).await?;
     Ok(respond::empty())
 }
 

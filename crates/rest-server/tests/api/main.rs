@@ -16,6 +16,8 @@ mod contents;
 mod fetching;
 mod ports;
 mod smtp;
+mod permission_matrix;
+mod rights;
 mod support;
 mod transport;
 mod transport_headers;

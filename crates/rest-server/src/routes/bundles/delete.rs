@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use domain::Uuid;
-use model::DeleteBundles;
+use model::{DeleteBundles, DeletedBundle};
 
 use crate::auth::LoginProtected;
 use crate::error::{ApiError, ApiResult};
@@ -47,18 +47,32 @@ pub async fn delete(
         data_only: query.flag("data-only", false)?,
         dry_run: query.flag("dry-run", false)?,
     };
-    let deleted = state.model.delete_bundles(&me.user_id, &request).await?;
+    let deleted = state.model.delete_bundles(&me.user_id, &request, state.now()).await?;
     let ids: Vec<&str> = deleted.iter().map(|bundle| bundle.uuid.as_str()).collect();
     if !request.dry_run {
-        for bundle in deleted.iter().filter(|bundle| bundle.link_url.is_empty()) {
-            // The rows are gone: contents that cannot be removed now are garbage for the sweep, not a failed request.
-            if let Err(error) = state.storage.delete(&bundle.uuid).await {
-                tracing::error!(bundle = %bundle.uuid, %error, "cannot remove the contents of a deleted bundle");
-            }
+        remove_contents(&state, &deleted).await;
+        for uuid in &ids {
             state.hub.publish(hub::Event::BundleDeleted {
-                uuid: bundle.uuid.to_string(),
+                uuid: (*uuid).to_owned(),
             });
         }
     }
     Ok(state.respond(Document::meta_only("ids", ids)))
+}
+
+/// Removes what lies in the store. The rows are gone: what cannot be removed now is left to the sweep of the bundle
+/// manager, and no reason to refuse the request.
+async fn remove_contents(state: &AppState, deleted: &[DeletedBundle]) {
+    let mut removed = Vec::new();
+    for bundle in deleted.iter().filter(|bundle| bundle.link_url.is_empty()) {
+        match state.storage.delete(&bundle.uuid).await {
+            Ok(()) => removed.push(bundle.uuid),
+            Err(error) => {
+                tracing::error!(bundle = %bundle.uuid, %error, "cannot remove the contents of a deleted bundle");
+            }
+        }
+    }
+    if let Err(error) = state.model.forget_leftovers(&removed).await {
+        tracing::error!(%error, "cannot note that contents of deleted bundles are removed");
+    }
 }

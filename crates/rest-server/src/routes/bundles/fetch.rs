@@ -189,13 +189,14 @@ pub async fn present_all(
         .permissions_of(ObjectKind::Bundle, viewer.id(), &uuids)
         .await?;
     let related = Related::load(state, viewer, &uuids, wanted).await?;
+    let is_root = viewer.is_root(state);
     let mut resources = Vec::with_capacity(records.len());
     let mut included = Vec::new();
     let mut owners: Vec<UserId> = Vec::new();
     for (record, permission) in records.iter().zip(permissions) {
         let bundle = &record.bundle;
         let reveal = permission == Permission::All || !bundle.is_anonymous;
-        let extras = related.extras(viewer, record, permission, wanted, &mut included);
+        let extras = related.extras(is_root, record, permission, wanted, &mut included);
         resources.push(present::bundle(record, permission, &extras));
         if wanted.owner && permission != Permission::None && reveal {
             owners.extend(bundle.owner_id.clone());
@@ -240,7 +241,7 @@ impl Related {
 
     fn extras(
         &self,
-        _viewer: &Viewer,
+        is_root: bool,
         record: &BundleRecord,
         permission: Permission,
         wanted: &Wanted,
@@ -250,7 +251,7 @@ impl Related {
         let reveal = permission == Permission::All || !record.bundle.is_anonymous;
         let mut extras = BundleExtras {
             display_metadata: wanted.display_metadata,
-            show_owner: permission == Permission::All,
+            is_root,
             ..BundleExtras::default()
         };
         if permission == Permission::None {
