@@ -282,7 +282,8 @@ pub(crate) async fn settle_time(tx: &mut Tx, uuids: &[Uuid]) -> Result<()> {
     let sql = "SELECT `user_id`, `seconds` FROM `time_charge` WHERE `bundle_uuid` IN {in}";
     let mut charged: BTreeMap<UserId, f64> = BTreeMap::new();
     for mut row in tx.all_in(sql, &[], uuids, &[]).await? {
-        *charged.entry(row.user_id()?).or_default() += row.real()?;
+        let (user_id, seconds) = (row.user_id()?, row.real()?);
+        *charged.entry(user_id).or_default() += seconds;
     }
     for (user_id, seconds) in charged {
         add_charge(tx, &user_id, "", seconds).await?;

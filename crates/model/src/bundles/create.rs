@@ -231,12 +231,23 @@ fn stored_metadata(bundle: &NewBundle, now: i64) -> Metadata {
     stored
 }
 
-/// Every permission row of the worksheet for every bundle.
+/// Every permission row of the worksheet for every bundle. Read first: a statement that reads `bundle` must not fire the
+/// triggers that write it.
 async fn inherit_permissions(tx: &mut Tx, bundles: &[NewBundle], worksheet: Uuid) -> Result<()> {
-    let sql = "INSERT INTO `group_bundle_permission` (`group_uuid`, `object_uuid`, `permission`) \
-        SELECT `p`.`group_uuid`, `b`.`uuid`, `p`.`permission` FROM `bundle` `b` JOIN `group_object_permission` `p` \
-        ON `p`.`object_uuid` = ? WHERE `b`.`uuid` IN {in}";
-    tx.run_in(sql, &[worksheet.into()], &uuids(bundles), &[])
-        .await
-        .map(drop)
+    let sql = "SELECT `group_uuid`, `permission` FROM `group_object_permission` WHERE `object_uuid` = ? ORDER BY `id`";
+    let mut inherited = Vec::new();
+    for mut row in tx.all(sql, params![worksheet]).await? {
+        inherited.push((row.uuid()?, row.int()?));
+    }
+    let rows = bundles.iter().flat_map(|bundle| {
+        let uuid = bundle.uuid;
+        inherited
+            .iter()
+            .map(move |(group, permission)| params![*group, uuid, *permission])
+    });
+    tx.insert_rows(
+        "INSERT INTO `group_bundle_permission` (`group_uuid`, `object_uuid`, `permission`)",
+        rows.collect(),
+    )
+    .await
 }

@@ -218,7 +218,7 @@ on_both! {
         assert_eq!((record.bundle.dependencies[0].parent_uuid, record.parents[0].state), (parent, None));
         // It does not exist any more: nobody has a permission on it.
         assert_eq!(refused(delete(f, "ada", &[parent], |r| r.force = true).await).0, 403);
-        assert_eq!(refused(delete(f, "0", &[parent], |r| r.force = true).await).0, 403);
+        assert_eq!(refused(delete(f, "0", &[parent], |r| r.force = true).await).0, 404);
     }
 
     async fn a_frozen_worksheet_protects_its_bundles(f) {

@@ -152,6 +152,6 @@ on_both! {
         let out_of_time = model::UserUpdate { time_quota: Some(0.0), ..model::UserUpdate::default() };
         f.update_user("ada", out_of_time).await.unwrap();
         let (_, text) = refused(f.create("ada", None, crate::fixture::dataset("e")).await);
-        assert!(text.starts_with("Out of time quota: 0s / 0s (100.0%)"), "{text}");
+        assert!(text.starts_with("Out of time quota: 0.0s / 0.0s (100.0%)"), "{text}");
     }
 }
