@@ -1,8 +1,8 @@
 //! Many bundles in one request: all or nothing, once, and in a number of statements that does not grow with each bundle.
 
 use domain::{Permission, Uuid};
-use model::{BundleUpdate, CreateBundles, DeleteBundles, NewBundle, NewItemPlace, NewWorksheet, WorksheetUpdate};
 use model::PermissionChange;
+use model::{BundleUpdate, CreateBundles, DeleteBundles, NewBundle, NewItemPlace, NewWorksheet, WorksheetUpdate};
 
 use crate::fixture::{Fixture, NOW, dataset, named, refused, run};
 
@@ -31,7 +31,7 @@ on_both! {
         let parent = f.add_dataset("ada", worksheet, "d", 10).await;
         let bundles: Vec<NewBundle> = (0..MANY).map(|n| run(&format!("r{n}"), &[parent])).collect();
 
-        let (made, create) = counting_statements(f.create_bundles(request("ada", Some(worksheet), bundles), NOW)).await;
+        let (made, create) = counted(f, f.create_bundles(request("ada", Some(worksheet), bundles), NOW)).await;
         let uuids = made.unwrap();
         assert_eq!(uuids.len(), MANY);
 

@@ -26,7 +26,8 @@ pub fn request(route: &str, scene: &Scene, objects: &Objects) -> Request {
     let bundle = match (method, template) {
         ("PUT" | "PATCH", _) if template.contains("/contents/") => objects.upload,
         ("POST", "/rest/bundles/{uuid}/state") => objects.upload,
-        (_, "/rest/bundles/{uuid}/netcat/{port}/" | "/rest/workers/{worker_id}/start_bundle/{uuid}") => objects.run,
+        (_, "/rest/workers/{worker_id}/start_bundle/{uuid}") => objects.run,
+        (_, template) if template.contains("/netcat/") => objects.run,
         (_, template) if template.contains("worksheet") => objects.worksheet,
         _ => objects.data,
     };
@@ -153,6 +154,8 @@ fn body(method: &str, template: &str, objects: &Objects) -> Body {
         (_, "/rest/worksheet-items") => json!({"data": [{"type": "worksheet-items",
             "attributes": {"type": "markup", "value": "text"},
             "relationships": {"worksheet": linkage("worksheets", objects.worksheet.as_str())}}]}),
+        (_, template) if template.contains("/netcurl/") => return Body::Text("text".to_owned()),
+        ("POST", "/rest/cli/command") => json!({"worksheet_uuid": null, "command": "ls"}),
         (_, "/rest/interpret/search") => json!({"keywords": [objects.data]}),
         (_, "/rest/interpret/wsearch") => json!({"keywords": [objects.worksheet]}),
         (_, "/rest/interpret/file-genpaths") => {
