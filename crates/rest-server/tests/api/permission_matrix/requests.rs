@@ -48,6 +48,7 @@ pub fn request(route: &str, scene: &Scene, objects: &Objects) -> Request {
         .replace("{spec}", &spec)
         .replace("{*path}", "nowhere")
         .replace("{key}", "0123456789abcdef0123456789abcdef")
+        .replace("{code}", "0123456789abcdef0123456789abcdef")
         .replace("{port}", "8080")
         .replace("{worker_id}", "mine")
         .replace("{socket_id}", &scene.socket.to_string());
