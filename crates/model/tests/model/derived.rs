@@ -94,7 +94,7 @@ on_both! {
         f.merge_totals().await.unwrap();
         assert_derived(&mut sql).await;
         let delete = DeleteBundles { uuids: vec![b], force: true, ..DeleteBundles::default() };
-        f.delete_bundles("bob", &delete).await.unwrap();
+        f.delete_bundles("bob", &delete, NOW).await.unwrap();
         assert_derived(&mut sql).await;
         sql.close().await;
     }
