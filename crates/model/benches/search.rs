@@ -109,7 +109,7 @@ async fn prepare(model: &Model, bundles: i64) {
             user_name: name.to_owned(),
             email: format!("{name}@example.org"),
             password: "a-password".to_owned(),
-            quota: quota,
+            quota,
             is_verified: true,
             ..NewUser::default()
         };

@@ -169,19 +169,22 @@ impl BundleQuery {
                 child_path: None,
                 parent: related(key, value)?,
             },
-            _ => match key.strip_prefix("dependency/") {
-                Some(child_path) => BundleCondition::Dependency {
+            _ => {
+                let Some(child_path) = key.strip_prefix("dependency/") else {
+                    self.add_field(BundleField::parse(key), value);
+                    return Ok(());
+                };
+                BundleCondition::Dependency {
                     child_path: Some(child_path.to_owned()),
                     parent: related(key, value)?,
-                },
-                None => return self.add_field(BundleField::parse(key), value),
-            },
+                }
+            }
         };
         self.conditions.push(condition);
         Ok(())
     }
 
-    fn add_field(&mut self, field: BundleField, value: &str) -> Result<()> {
+    fn add_field(&mut self, field: BundleField, value: &str) {
         match Wanted::parse(value) {
             Wanted::Sort { descending } => {
                 if matches!(field, BundleField::Metadata(_)) {
@@ -192,7 +195,6 @@ impl BundleQuery {
             Wanted::Sum => self.aggregate = Some(Aggregate::Sum(field)),
             Wanted::Where(comparison) => self.conditions.push(BundleCondition::Field(field, comparison)),
         }
-        Ok(())
     }
 
     fn uuid_or_name(&mut self, word: &str) {

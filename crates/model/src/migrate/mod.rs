@@ -139,8 +139,8 @@ fn migrations(engine: Engine) -> Result<Vec<Migration>> {
 /// The statements of the newest version of a migration, for those who fill a database with samples.
 pub(crate) fn statements_of(engine: Engine, name: &str) -> Vec<String> {
     let files = match engine {
-        Engine::Sqlite => &SQLITE[..],
-        Engine::MySql => &MYSQL[..],
+        Engine::Sqlite => SQLITE,
+        Engine::MySql => MYSQL,
     };
     let scripts = files.iter().filter(|(file, _)| *file == name);
     scripts.flat_map(|(_, script)| statements(script)).collect()

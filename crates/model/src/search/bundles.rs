@@ -176,12 +176,11 @@ impl Search<'_> {
 
     /// In the order of ids, through entries that have it.
     async fn walk(&self, tx: &mut Tx, chosen: Option<Choice>, descending: bool) -> Result<Vec<Uuid>> {
-        let (from, column) = match chosen.and_then(|way| self.entries(way)) {
-            Some(entries) => entries.walk(self.engine),
-            None => {
-                let from = format!("FROM `bundle` b{} WHERE 1 = 1", self.engine.by_id());
-                (Clause::new(from, Vec::new()), "b.`id`")
-            }
+        let (from, column) = if let Some(entries) = chosen.and_then(|way| self.entries(way)) {
+            entries.walk(self.engine)
+        } else {
+            let from = format!("FROM `bundle` b{} WHERE 1 = 1", self.engine.by_id());
+            (Clause::new(from, Vec::new()), "b.`id`")
         };
         let direction = if descending { "DESC" } else { "ASC" };
         let paging = self.query.paging;

@@ -309,8 +309,7 @@ fn column_is(column: BundleColumn, comparison: &Comparison) -> Condition {
     let name = format!("b.`{}`", column.as_str());
     let lower = lowercase(comparison);
     match (column, &lower) {
-        (BundleColumn::Id, Comparison::Equals(_)) => Condition::unique(compare(&name, &lower)),
-        (BundleColumn::Uuid, Comparison::Equals(_)) => Condition::unique(compare(&name, &lower)),
+        (BundleColumn::Id | BundleColumn::Uuid, Comparison::Equals(_)) => Condition::unique(compare(&name, &lower)),
         (BundleColumn::Uuid, Comparison::AnyOf(_)) => {
             let check = compare(&name, &lower);
             Condition::new(check.clone(), exactly(Entries::bundles(BUNDLE_UUID, check, false)))

@@ -23,9 +23,8 @@ impl Model {
         let mut statement = conditions.within("SELECT u.`user_id` FROM `user` u WHERE ", " ORDER BY ");
         for sort in &query.order {
             let direction = if sort.descending { "DESC" } else { "ASC" };
-            statement
-                .sql
-                .push_str(&format!("u.`{}` {direction}, ", sort.field.as_str()));
+            let order = format!("u.`{}` {direction}, ", sort.field.as_str());
+            statement = statement.then(Clause::new(order, params![]));
         }
         let paging = query.paging;
         let statement = statement.then(Clause::new(
