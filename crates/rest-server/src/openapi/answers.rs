@@ -28,12 +28,13 @@ const SERVER: [(u16, &str); 2] = [
     ),
     (503, "The server is busy or ends; try again after `Retry-After`"),
 ];
-const READ: [(u16, &str); 5] = [
+const READ: [(u16, &str); 6] = [
     (303, "For a browser that is not logged in: to the login page"),
     (400, "The request is malformed or asks for something that cannot be"),
     (401, "The caller is not logged in, not verified, or not given access"),
     (403, "The caller may not do this"),
     (404, "Something that the request names does not exist"),
+    (429, "Too many tries; try again after `Retry-After`"),
 ];
 const WRITE: [(u16, &str); 3] = [
     (408, "The body did not arrive in time"),

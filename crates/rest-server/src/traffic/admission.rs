@@ -14,7 +14,7 @@ use crate::error::ApiError;
 /// A body up to this size is read without asking for room.
 const FREE_BODY: usize = 64 << 10;
 /// Bodies that are parsed at the same time may have this many bytes together; a parsed body takes many times its size.
-const PARSED_TOGETHER: usize = 32 << 20;
+const PARSED_TOGETHER: usize = 16 << 20;
 const KIB: usize = 1 << 10;
 
 /// What a request asks of the server.
