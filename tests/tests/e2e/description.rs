@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::Engine;
 
 /// How long requests are made up, in seconds.
-const BUDGET: &str = "70";
+const BUDGET: &str = "100";
 
 /// Everything that can go wrong on the side of the server.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
