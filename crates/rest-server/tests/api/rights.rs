@@ -346,5 +346,5 @@ async fn protected_mode_keeps_accounts_reachable_and_only_root_gives_access() {
         .unwrap();
     assert!(answer.status().is_redirection());
     let target = answer.headers()["location"].to_str().unwrap();
-    assert!(target.starts_with("/account/login?next="), "{target}");
+    assert!(target.contains("/account/login?next="), "{target}");
 }
