@@ -38,7 +38,7 @@ pub fn open_file(root: &Path, path: &SubPath) -> Result<FileBlob> {
         version: format!(
             "{:x}-{:x}-{:x}",
             stat.st_size,
-            i128::from(stat.st_mtime) * 1_000_000_000 + stat.st_mtime_nsec as i128,
+            i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
             stat.st_ino
         ),
     })

@@ -1,4 +1,4 @@
-//! Who is the one scheduler (scheduler section 12.1).
+//! Leases: who is the one scheduler (scheduler section 12.1), and which servers there are.
 
 use domain::Result;
 
@@ -25,6 +25,13 @@ impl Model {
         }
         tx.commit().await?;
         Ok(got)
+    }
+
+    /// Who has the lease, if anybody has.
+    pub async fn lease_holder(&self, name: &str, now: i64) -> Result<Option<String>> {
+        let sql = "SELECT `holder` FROM `scheduler_lease` WHERE `name` = ? AND `expires_at` > ?";
+        let row = self.db.read().await?.first(sql, params![name, now]).await?;
+        row.map(|mut row| row.text()).transpose()
     }
 
     /// Gives the lease back, if `holder` has it.

@@ -18,6 +18,7 @@ mod openapi;
 mod origin;
 mod params;
 mod path;
+mod peers;
 mod pipeline;
 mod present;
 mod reading;

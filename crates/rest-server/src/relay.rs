@@ -180,7 +180,7 @@ async fn ask(
         state: state.clone(),
         channel: state.replies.open(id, worker.clone()),
     };
-    send(state, &worker, &message(uuid, id))
+    send(state, &worker, &message(uuid, state.peers.channel_id(id)))
         .await
         .map_err(Refusal::Failed)?;
     match socket.channel.answer(PATIENCE).await {

@@ -1,5 +1,6 @@
 //! The program around the router: opening what it needs, listening, ending in order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,14 +56,30 @@ pub async fn serve(state: AppState, options: ServeOptions) -> Result<()> {
     let listener = TcpListener::bind(&options.address)
         .await
         .map_err(|error| Error::internal(format!("Cannot listen on {}: {error}", options.address)))?;
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "REST server listens");
-    }
+    let address = listener
+        .local_addr()
+        .map_err(|error| Error::internal(format!("the listening socket has no address: {error}")))?;
+    tracing::info!(%address, "REST server listens");
+    let internal = state.settings.internal_url.clone();
+    state
+        .join_peers(&internal.unwrap_or_else(|| internal_url(address)))
+        .await?;
     let router = crate::router(state.clone());
     let shutdown = state.shutdown.clone();
     serve_counted(listener, router, shutdown, options.listener, &state.traffic).await?;
     finish(&state, options.listener.drain).await;
     Ok(())
+}
+
+/// Where the other servers of this network find this one: its address, or the name of the machine when it listens on all
+/// addresses.
+fn internal_url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        let machine = rustix::system::uname();
+        let name = machine.nodename().to_string_lossy().into_owned();
+        return format!("http://{name}:{}", address.port());
+    }
+    format!("http://{address}")
 }
 
 /// Waits for work that outlives its request, then closes the database.
@@ -71,5 +88,6 @@ pub async fn finish(state: &AppState, patience: Duration) {
     if tokio::time::timeout(patience, state.tasks.wait()).await.is_err() {
         tracing::warn!(tasks = state.tasks.len(), "giving up on uploads that are still running");
     }
+    state.leave_peers().await;
     state.model.close().await;
 }

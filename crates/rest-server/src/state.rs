@@ -21,6 +21,7 @@ use crate::auth::cookie::SessionSigner;
 use crate::captcha::Captcha;
 use crate::fetch::Fetcher;
 use crate::mail::Mailer;
+use crate::peers::Peers;
 use crate::repeats::Repeats;
 use crate::replies::Replies;
 use crate::respond;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub fetch_timeout: Duration,
     /// Directory of `/rest/static` (`CODALAB_STATIC_DIR`).
     pub static_dir: Option<PathBuf>,
+    /// Where other servers on the same database reach this one (`CODALAB_REST_INTERNAL_URL`); found out when not given.
+    pub internal_url: Option<String>,
     /// Asked at sign-up (`CODALAB_RECAPTCHA_SECRET_KEY`, `CODALAB_RECAPTCHA_URL`).
     pub captcha: Option<Captcha>,
     /// Goes before the `email` section of `config.json` (`CODALAB_EMAIL_HOST`, `…_USERNAME`, `…_PASSWORD`).
@@ -92,13 +95,15 @@ impl Default for Settings {
             static_dir: None,
             captcha: None,
             mail: MailOverride::default(),
+            internal_url: None,
         }
     }
 }
 
 impl Settings {
     /// Reads the environment: `CODALAB_PROTECTED_MODE`, `CODALAB_DEFAULT_BUNDLE_STORE_NAME`,
-    /// `CODALAB_URLOPEN_TIMEOUT_SECONDS`, `CODALAB_STATIC_DIR`, `CODALAB_RECAPTCHA_…`, `CODALAB_EMAIL_…`.
+    /// `CODALAB_URLOPEN_TIMEOUT_SECONDS`, `CODALAB_STATIC_DIR`, `CODALAB_REST_INTERNAL_URL`,
+    /// `CODALAB_RECAPTCHA_…`, `CODALAB_EMAIL_…`.
     pub fn from_env() -> domain::Result<Self> {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let protected_mode = match text("CODALAB_PROTECTED_MODE")
@@ -116,7 +121,7 @@ impl Settings {
             None => Self::default().fetch_timeout,
             Some(value) => match value.parse::<u64>() {
                 Ok(seconds @ 1..=86_400) => Duration::from_secs(seconds),
-                _ => {
+                Ok(_) | Err(_) => {
                     let message = format!(
                         "CODALAB_URLOPEN_TIMEOUT_SECONDS is '{value}'; it must be a number of seconds, 1 to 86400"
                     );
@@ -136,6 +141,7 @@ impl Settings {
             protected_mode,
             fetch_timeout,
             static_dir: text("CODALAB_STATIC_DIR").map(PathBuf::from),
+            internal_url: text("CODALAB_REST_INTERNAL_URL").map(|url| url.trim_end_matches('/').to_owned()),
             default_store: text("CODALAB_DEFAULT_BUNDLE_STORE_NAME"),
             ..Self::default()
         })
@@ -166,6 +172,8 @@ pub struct Shared {
     pub mail: Mailer,
     pub(crate) sessions: SessionSigner,
     pub(crate) replies: Replies,
+    /// The other servers on this database.
+    pub(crate) peers: Peers,
     /// Answers for requests that arrive twice.
     pub(crate) repeats: Repeats,
     /// Fetches what users name by URL.
@@ -222,6 +230,7 @@ impl AppState {
             shutdown,
             sessions,
             replies: Replies::default(),
+            peers: Peers::default(),
             repeats: Repeats::default(),
             fetcher,
             tasks,

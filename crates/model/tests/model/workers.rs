@@ -131,6 +131,9 @@ on_both! {
         assert!(f.acquire_lease("scheduler", "a", 10, NOW).await.unwrap());
         assert!(f.acquire_lease("scheduler", "a", 10, NOW + 3).await.unwrap());
         assert!(!f.acquire_lease("scheduler", "b", 10, NOW + 12).await.unwrap());
+        assert_eq!(f.lease_holder("scheduler", NOW + 12).await.unwrap().as_deref(), Some("a"));
+        assert_eq!(f.lease_holder("scheduler", NOW + 13).await.unwrap(), None);
+        assert_eq!(f.lease_holder("nothing", NOW).await.unwrap(), None);
         assert!(f.acquire_lease("scheduler", "b", 10, NOW + 13).await.unwrap());
         f.release_lease("scheduler", "a").await.unwrap();
         assert!(!f.acquire_lease("scheduler", "a", 10, NOW + 14).await.unwrap());

@@ -7,6 +7,7 @@ mod contents;
 mod files;
 mod groups;
 pub(crate) mod health;
+mod help;
 mod interpret;
 mod items;
 mod locations;
@@ -129,6 +130,7 @@ fn json_routes() -> Routes {
         .merge(worker_routes())
         .merge(interpret_routes())
         .post("/cli/command", terminal::command)
+        .post("/help/", help::send)
         .get("/static/{*path}", files::read)
         .get("/health/live", health::live)
         .get("/health/ready", health::ready)
@@ -174,6 +176,7 @@ pub(crate) fn described(description: &mut utoipa::openapi::OpenApi) {
         groups::remove,
         health::live,
         health::ready,
+        help::send,
         interpret::file_genpaths,
         interpret::search,
         interpret::table_contents,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{OriginalUri, Path, State};
 use domain::run::{CHECK_IN_HOLD_SECONDS, CheckInRequest, RunReport, StartBundle, WorkerInfo, WorkerMessage};
 use domain::{BundleState, Uuid};
 use http::HeaderMap;
@@ -19,6 +19,7 @@ use crate::input::JsonBody;
 use crate::openapi::{Failures, HeaderMessageQuery, SocketPath, WorkerPath, WorkerRunPath, WriteFailures};
 use crate::params::Query;
 use crate::path::PathSocket;
+use crate::peers::Channel;
 use crate::respond;
 use crate::state::AppState;
 use api::openapi;
@@ -285,18 +286,37 @@ pub async fn start_bundle(
 pub async fn reply(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
-    PathSocket { worker_id, socket_id }: PathSocket,
+    PathSocket {
+        worker_id,
+        socket_id: id,
+    }: PathSocket,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
     body: JsonBody,
 ) -> ApiResult {
     let worker = WorkerKey {
         user_id: me.user_id.clone(),
         worker_id: worker_id.into(),
     };
-    check_socket(&state, &worker, socket_id).await?;
-    state
-        .replies
-        .deliver_json(socket_id, body.0.unwrap_or_else(|| json!({})));
+    let channel = Channel::from_id(id);
+    check_socket(&state, &worker, channel.socket).await?;
+    let answer = body.0.unwrap_or_else(|| json!({}));
+    let text = || Body::from(answer.to_string());
+    if let Some(passed_on) = state.pass_on(channel, target(&uri), &unmeasured(headers), text).await {
+        return passed_on;
+    }
+    state.replies.deliver_json(channel.socket, answer);
     Ok(respond::empty())
+}
+
+/// The headers without the length of a body that is written anew.
+fn unmeasured(mut headers: HeaderMap) -> HeaderMap {
+    headers.remove(http::header::CONTENT_LENGTH);
+    headers
+}
+
+fn target(uri: &http::Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
 /// `POST /workers/{worker_id}/reply_data/{socket_id}?header_message=...`
@@ -315,7 +335,12 @@ pub async fn reply(
 pub async fn reply_data(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
-    PathSocket { worker_id, socket_id }: PathSocket,
+    PathSocket {
+        worker_id,
+        socket_id: id,
+    }: PathSocket,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
     query: Query,
     body: Body,
 ) -> ApiResult {
@@ -328,8 +353,15 @@ pub async fn reply_data(
         user_id: me.user_id.clone(),
         worker_id: worker_id.into(),
     };
-    check_socket(&state, &worker, socket_id).await?;
-    let delivered = state.replies.deliver_data(socket_id, header, body).await;
+    let channel = Channel::from_id(id);
+    check_socket(&state, &worker, channel.socket).await?;
+    let mut body = Some(body);
+    let taken = || body.take().unwrap_or_default();
+    if let Some(passed_on) = state.pass_on(channel, target(&uri), &headers, taken).await {
+        return passed_on;
+    }
+    let body = body.unwrap_or_default();
+    let delivered = state.replies.deliver_data(channel.socket, header, body).await;
     delivered.map_err(|error| ApiError::usage(error.to_string()))?;
     Ok(respond::empty())
 }

@@ -157,3 +157,41 @@ async fn without_a_mail_server_requests_succeed_and_the_environment_names_one() 
     })
     .await;
 }
+
+#[tokio::test]
+async fn messages_for_the_support_are_mailed_with_their_sender() {
+    let support = |config: &mut domain::config::ServerConfig, _: &mut Settings| {
+        config.support_email = Some("support@example.org".to_owned());
+    };
+    configured(support, async |site| {
+        let mut alice = site.logged_in("alice").await;
+        let page = format!("http://{}/worksheets/0x1", site.address);
+        let send = |alice: &crate::site::Browser, body: serde_json::Value| {
+            alice
+                .request(reqwest::Method::POST, "/help/")
+                .header("referer", &page)
+                .json(&body)
+        };
+        let request = send(&alice, serde_json::json!({"message": "my run\nhangs"}));
+        assert_eq!(alice.send(request).await.status, 200);
+        let mail = site.mails.next().await;
+        assert_eq!(mail.to, "support@example.org");
+        assert_eq!(mail.header("Subject"), "Message from alice@example.org");
+        let body = mail.body.replace('\r', "");
+        for part in ["my run\nhangs", "User: alice (", &format!("Page: {page}")] {
+            assert!(body.contains(part), "{part}: {body}");
+        }
+        for body in [
+            serde_json::json!({}),
+            serde_json::json!({"message": " "}),
+            serde_json::json!({"message": 1}),
+        ] {
+            let request = send(&alice, body);
+            assert_eq!(alice.send(request).await.status, 400);
+        }
+        let mut nobody = site.browser();
+        let request = send(&nobody, serde_json::json!({"message": "x"})).header("X-Requested-With", "XMLHttpRequest");
+        assert_eq!(nobody.send(request).await.status, 401);
+    })
+    .await;
+}

@@ -1,7 +1,7 @@
 //! A server on a free port with a throw-away home, and a client that speaks like the Python one.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::config::ServerConfig;
@@ -35,6 +35,15 @@ pub fn test_config() -> ServerConfig {
         secret_key: "a secret of this test".to_owned(),
         ..ServerConfig::default()
     }
+}
+
+fn open_storage(home: &Path) -> Storage {
+    let options = StorageOptions {
+        min_free_bytes: 0,
+        min_free_percent: 0,
+        ..StorageOptions::default()
+    };
+    Storage::open(home, options).unwrap()
 }
 
 impl Drop for TestServer {
@@ -118,15 +127,20 @@ impl TestServer {
             };
             model.create_user(user, 1_700_000_000).await.unwrap();
         }
-        let storage_options = StorageOptions {
-            min_free_bytes: 0,
-            min_free_percent: 0,
-            ..StorageOptions::default()
-        };
-        let storage = Storage::open(home.path(), storage_options).unwrap();
+        let storage = open_storage(home.path());
         let hub: Arc<dyn Hub> = Arc::new(LocalHub::new());
         let shutdown = CancellationToken::new();
         let state = AppState::new(model, storage, hub, config, settings, shutdown.clone());
+        Self::listen(state, database, home, shutdown, options).await
+    }
+
+    async fn listen(
+        state: AppState,
+        database: TestDatabase,
+        home: TempDir,
+        shutdown: CancellationToken,
+        options: listener::ListenerOptions,
+    ) -> Self {
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let serving = tokio::spawn({
@@ -141,6 +155,24 @@ impl TestServer {
             shutdown,
             serving,
         }
+    }
+
+    /// A second server on the same database, store and hub.
+    pub async fn peer(&self) -> Self {
+        let model = self.reopened().await;
+        let shutdown = CancellationToken::new();
+        let state = AppState::new(
+            model,
+            open_storage(self.home.path()),
+            self.state.hub.clone(),
+            test_config(),
+            Settings::default(),
+            shutdown.clone(),
+        );
+        // The database and the home belong to the first server; these are placeholders.
+        let database = tokio::task::spawn_blocking(|| Engine::Sqlite.fresh()).await.unwrap();
+        let home = tempfile::tempdir().unwrap();
+        Self::listen(state, database, home, shutdown, listener::ListenerOptions::default()).await
     }
 
     /// The database again, after the server has closed it.

@@ -97,7 +97,8 @@ async fn the_description_and_its_page_come_from_the_server_alone() {
 
     let answer = client.get("/docs").send().await.unwrap();
     assert_eq!(answer.status(), 303);
-    assert_eq!(answer.headers()["location"], "/rest/docs/index.html");
+    let location = answer.headers()["location"].to_str().unwrap();
+    assert!(location.ends_with("/rest/docs/index.html"), "{location}");
     let answer = client.get("/docs/index.html").send().await.unwrap();
     assert!(
         answer.headers()["content-type"]

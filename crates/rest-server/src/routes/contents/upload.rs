@@ -60,6 +60,7 @@ struct Parameters {
         WriteFailures,
     )
 )]
+#[allow(clippy::too_many_arguments)] // one extractor each
 pub async fn put(
     State(state): State<AppState>,
     LoginProtected(_, me): LoginProtected,
