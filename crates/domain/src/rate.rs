@@ -32,7 +32,11 @@ impl Rate {
         let count: u32 = count.trim().parse().map_err(|_| invalid())?;
         let seconds = duration::parse(period.trim()).map_err(|_| invalid())?;
         let sensible = count > 0 && (0.001..=1e9).contains(&seconds);
-        sensible.then(|| Some(Self { count, seconds })).ok_or_else(invalid)
+        if sensible {
+            Ok(Some(Self { count, seconds }))
+        } else {
+            Err(invalid())
+        }
     }
 }
 

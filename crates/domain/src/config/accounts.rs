@@ -94,7 +94,8 @@ impl Default for AttemptLimits {
     }
 }
 
-/// `email` of the file.
+/// `email` of the file, whose names these are.
+#[allow(clippy::struct_field_names)]
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct Email {
@@ -115,17 +116,18 @@ impl Email {
         let Some(host) = self.host.filter(|host| !host.is_empty()) else {
             return Ok(None);
         };
-        let security = match (self.security.as_deref(), self.use_tls, self.port) {
-            (Some("starttls"), _, _) => MailSecurity::StartTls,
-            (Some("tls"), _, _) => MailSecurity::Tls,
-            (Some("none"), _, _) | (None, Some(false), _) => MailSecurity::None,
-            (None, _, Some(465)) => MailSecurity::Tls,
-            (None, _, _) => MailSecurity::StartTls,
-            (Some(other), _, _) => {
+        let security = match self.security.as_deref() {
+            Some("starttls") => MailSecurity::StartTls,
+            Some("tls") => MailSecurity::Tls,
+            Some("none") => MailSecurity::None,
+            Some(other) => {
                 return Err(Error::usage(format!(
                     "config.json: unknown email/security '{other}', expected starttls, tls or none"
                 )));
             }
+            None if self.use_tls == Some(false) => MailSecurity::None,
+            None if self.port == Some(465) => MailSecurity::Tls,
+            None => MailSecurity::StartTls,
         };
         let default_port = if security == MailSecurity::Tls { 465 } else { 587 };
         let defaults = MailSettings::new(host);
@@ -202,14 +204,14 @@ mod tests {
     use super::super::ServerConfig;
     use super::*;
 
-    fn mail(email: Value) -> Option<MailSettings> {
+    fn mail(email: &Value) -> Option<MailSettings> {
         ServerConfig::from_value(&json!({ "email": email })).unwrap().mail
     }
 
     #[test]
     fn mail_needs_a_host_and_is_protected_unless_told_otherwise() {
         for none in [json!(null), json!({}), json!({"host": ""}), json!({"username": "x"})] {
-            assert_eq!(mail(none.clone()), None, "{none}");
+            assert_eq!(mail(&none), None, "{none}");
         }
         for (email, port, security) in [
             (json!({"host": "m"}), 587, MailSecurity::StartTls),
@@ -230,7 +232,7 @@ mod tests {
                 MailSecurity::None,
             ),
         ] {
-            let settings = mail(email.clone()).unwrap();
+            let settings = mail(&email).unwrap();
             assert_eq!((settings.port, settings.security), (port, security), "{email}");
             assert_eq!(settings.sender_from, "CodaLab <noreply@codalab.org>");
         }
@@ -238,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_password_of_digits_is_a_text_and_never_printed() {
-        let settings = mail(json!({"host": "m", "password": 12345, "username": "me"})).unwrap();
+        let settings = mail(&json!({"host": "m", "password": 12345, "username": "me"})).unwrap();
         assert_eq!(settings.password.as_deref(), Some("12345"));
         assert!(!format!("{settings:?}").contains("12345"));
     }

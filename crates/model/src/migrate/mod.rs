@@ -216,6 +216,6 @@ mod tests {
             tables.remove("worker_run"); // has its id from the start in SQLite
             tables
         };
-        assert_eq!(columns(&MYSQL), columns(&SQLITE));
+        assert_eq!(columns(MYSQL), columns(SQLITE));
     }
 }

@@ -4,6 +4,7 @@
 //! database is asked; the row in the database is what logging out and a new password remove. The key is the secret key of
 //! the home; sessions signed with a former key (`server/previous_secret_keys`) go on.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -116,7 +117,11 @@ impl SessionSigner {
             mac.update(part.as_bytes());
         }
         let bytes = mac.finalize().into_bytes();
-        bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        bytes.iter().take(16).fold(String::new(), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
     }
 
     fn seal(&self, session: &Session) -> String {

@@ -11,6 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::site::{Answer, Site, configured};
 use crate::support::PASSWORD;
 
+type Form<'a> = Vec<(&'a str, &'a str)>;
+/// What is wrong, path, client, fields, status and body of the answer.
+type Row<'a> = (&'a str, &'a str, Option<&'a str>, Form<'a>, u16, Value);
+
 const CLI: &str = "codalab_cli_client";
 
 async fn ask(site: &Site, client: Option<&str>, path: &str, form: &[(&str, &str)]) -> Answer {
@@ -52,7 +56,7 @@ on_both! {
         let error = |text: &str| json!({ "error": text });
         let token = "/oauth2/token";
         let revoke = "/oauth2/revoke";
-        let rows: Vec<(&str, &str, Option<&str>, Vec<(&str, &str)>, u16, Value)> = vec![
+        let rows: Vec<Row> = vec![
             ("wrong password", token, Some(CLI), bad_password.to_vec(), 401, credentials.clone()),
             ("unknown user", token, Some(CLI), bad_user.to_vec(), 401, credentials.clone()),
             ("empty user", token, Some(CLI), vec![("grant_type", "password"), ("username", ""), ("password", "")], 401, credentials),

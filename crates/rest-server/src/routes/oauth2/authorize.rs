@@ -46,7 +46,7 @@ pub async fn ask(State(state): State<AppState>, Login(_, user): Login, query: Qu
         Err(target) => return Ok(redirect(&target)),
     };
     let name = asked.client.name.as_deref().unwrap_or(&asked.client.client_id);
-    let hidden: String = [
+    let fields = [
         "client_id",
         "redirect_uri",
         "response_type",
@@ -54,16 +54,15 @@ pub async fn ask(State(state): State<AppState>, Login(_, user): Login, query: Qu
         "state",
         "code_challenge",
         "code_challenge_method",
-    ]
-    .iter()
-    .filter_map(|field| Some((field, parameter(field)?)))
-    .map(|(field, value)| {
-        format!(
-            "<input type=\"hidden\" name=\"{field}\" value=\"{}\">\n",
-            escape_html(&value)
-        )
-    })
-    .collect();
+    ];
+    let mut hidden = String::new();
+    for (field, value) in fields.iter().filter_map(|field| Some((field, parameter(field)?))) {
+        hidden.push_str("<input type=\"hidden\" name=\"");
+        hidden.push_str(field);
+        hidden.push_str("\" value=\"");
+        hidden.push_str(&escape_html(&value));
+        hidden.push_str("\">\n");
+    }
     Ok(page(
         "Authorize",
         &format!(

@@ -66,9 +66,10 @@ pub async fn revoke(State(state): State<AppState>, request: Request) -> ApiResul
 
 async fn grant(state: &AppState, address: ClientAddress, request: Request) -> Outcome {
     let (basic, form) = read(state, request).await?;
-    let grant_type = match form.first("grant_type") {
-        Some(grant @ ("password" | "refresh_token" | "authorization_code" | "client_credentials")) => grant,
-        _ => return Err(refuse(400, "unsupported_grant_type")),
+    let Some(grant_type @ ("password" | "refresh_token" | "authorization_code" | "client_credentials")) =
+        form.first("grant_type")
+    else {
+        return Err(refuse(400, "unsupported_grant_type"));
     };
     let client = known_client(state, basic, &form).await?;
     for field in ["username", "password", "refresh_token", "code", "scope", "client_id"] {
