@@ -330,10 +330,10 @@ impl Model {
     /// 400 if one of these bundles is final, in the words of [`Self::kill`].
     pub async fn check_not_final(&self, uuids: &[Uuid]) -> Result<()> {
         let bundles = self.bundles(uuids).await?;
-        match bundles.iter().any(|bundle| bundle.bundle.state.is_final()) {
-            true => Err(is_final()),
-            false => Ok(()),
+        if bundles.iter().any(|bundle| bundle.bundle.state.is_final()) {
+            return Err(is_final());
         }
+        Ok(())
     }
 
     /// Queues a `write` for the worker that has the run and notes the action. 400 if final or without a worker.

@@ -18,6 +18,9 @@ use crate::wire::{self, Answer, Request};
 
 /// No request may take longer, on a busy machine and without optimisation.
 const LONGEST: Duration = Duration::from_secs(15);
+/// A test of very many requests stops after this time, which only a very busy machine needs.
+const BUDGET: Duration = Duration::from_secs(75);
+
 /// Declares tests that run once per database.
 macro_rules! on_both {
     ($($(#[$note:meta])* async fn $name:ident($range:ident) $body:block)*) => {
@@ -50,9 +53,12 @@ pub struct Range {
     pub scene: Scene,
     before: BTreeMap<String, String>,
     wrong: Vec<String>,
+    /// The request that took the longest.
+    slowest: (Duration, String),
     /// No request may take longer.
     pub longest: Duration,
     pub shots: usize,
+    started: Instant,
     accepted: usize,
 }
 
@@ -67,14 +73,20 @@ impl Range {
             scene,
             before,
             wrong: Vec::new(),
+            slowest: (Duration::ZERO, String::new()),
             longest: LONGEST,
             shots: 0,
+            started: Instant::now(),
             accepted: 0,
         }
     }
 
     pub async fn close(self) {
-        println!("{} requests, {} of them accepted", self.shots, self.accepted);
+        let (took, what) = &self.slowest;
+        println!(
+            "{} requests, {} of them accepted; the slowest took {took:?}: {what}",
+            self.shots, self.accepted
+        );
         self.scene.server.state.model.close().await;
         assert!(
             self.wrong.is_empty(),
@@ -116,6 +128,9 @@ impl Range {
             }
             Ok(Ok(answer)) => answer,
         };
+        if took > self.slowest.0 {
+            self.slowest = (took, what());
+        }
         let text: String = answer.text().chars().take(300).collect();
         if took > self.longest {
             self.wrong.push(format!("{}: took {took:?}", what()));
@@ -167,6 +182,15 @@ impl Range {
             self.before = after;
         }
         Some(answer)
+    }
+
+    /// Whether the time for this test is over; says so when it is.
+    pub fn is_spent(&self) -> bool {
+        let spent = self.started.elapsed() > BUDGET;
+        if spent {
+            println!("stopped after {} requests: the time is over", self.shots);
+        }
+        spent
     }
 
     /// Notes a failure that only the caller can see.

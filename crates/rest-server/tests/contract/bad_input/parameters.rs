@@ -89,6 +89,9 @@ on_both! {
             if route.path.ends_with("/checkin") {
                 continue;
             }
+            if range.is_spent() {
+                break;
+            }
             // All parameters are wrong at once, so that no route can miss it; and each value alone where few take it.
             for (name, value) in VALUES {
                 let query: Vec<String> = PARAMETERS.iter().map(|parameter| format!("{parameter}={value}")).collect();
@@ -104,6 +107,9 @@ on_both! {
         for path in ["/bundles", "/worksheets", "/users", "/bundles/$DATA", "/bundles/$DATA/contents/info/",
             "/bundles/$DATA/contents/blob/", "/bundles/$DATA/contents/blob/train.py", "/interpret/worksheet/$WS",
             "/bundles/locations", "/bundle_stores", "/worksheets/"] {
+            if range.is_spent() {
+                break;
+            }
             let path = crate::pattern::fill(path, &range.scene.names);
             for parameter in PARAMETERS {
                 // Over all paths and parameters each value comes up often.
@@ -150,6 +156,9 @@ on_both! {
         for (route, _) in targets(range) {
             if !route.path.contains('{') {
                 continue;
+            }
+            if range.is_spent() {
+                break;
             }
             for value in bad {
                 let path: String = route.path["/rest".len()..]
