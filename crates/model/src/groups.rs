@@ -215,7 +215,7 @@ impl Model {
                 let mut tx = self.db.write().await?;
                 for table in ["user_group", "former_member"] {
                     let sql = format!("DELETE FROM `{table}` WHERE `group_uuid` = ? AND `user_id` IN {{in}}");
-                    tx.run_in(&sql, &params![group.uuid], user_ids, &[]).await?;
+                    tx.run_in(&sql, &[group.uuid.into()], user_ids, &[]).await?;
                 }
                 tx.commit().await
             })

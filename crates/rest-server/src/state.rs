@@ -119,15 +119,15 @@ impl Settings {
         };
         let fetch_timeout = match text("CODALAB_URLOPEN_TIMEOUT_SECONDS") {
             None => Self::default().fetch_timeout,
-            Some(value) => match value.parse::<u64>() {
-                Ok(seconds @ 1..=86_400) => Duration::from_secs(seconds),
-                Ok(_) | Err(_) => {
+            Some(value) => {
+                let Ok(seconds @ 1..=86_400) = value.parse::<u64>() else {
                     let message = format!(
                         "CODALAB_URLOPEN_TIMEOUT_SECONDS is '{value}'; it must be a number of seconds, 1 to 86400"
                     );
                     return Err(domain::Error::usage(message));
-                }
-            },
+                };
+                Duration::from_secs(seconds)
+            }
         };
         let captcha = text("CODALAB_RECAPTCHA_SECRET_KEY")
             .and_then(|secret| Captcha::new(&secret, text("CODALAB_RECAPTCHA_URL").as_deref()));

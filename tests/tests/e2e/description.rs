@@ -76,7 +76,8 @@ fn with_real_objects(http: &Http) -> Value {
     assert_eq!(uploaded.status, 200, "{uploaded:?}");
 
     let mut description = http.get("/rest/openapi.json").json();
-    description["components"]["schemas"]["DependencyInput"]["properties"]["parent_uuid"] = one_of(&[bundle.clone()]);
+    description["components"]["schemas"]["DependencyInput"]["properties"]["parent_uuid"] =
+        one_of(std::slice::from_ref(&bundle));
     let paths = description["paths"].as_object_mut().expect("paths");
     for (path, operations) in paths.iter_mut() {
         let operations = operations.as_object_mut().expect("operations");
@@ -86,8 +87,8 @@ fn with_real_objects(http: &Http) -> Value {
         {
             for parameter in parameters.as_array_mut().expect("a list") {
                 let values = match (parameter["name"].as_str(), path.contains("worksheet")) {
-                    (Some("uuid"), true) | (Some("worksheet"), _) => one_of(&[worksheet.clone()]),
-                    (Some("uuid"), false) => one_of(&[bundle.clone()]),
+                    (Some("uuid"), true) | (Some("worksheet"), _) => one_of(std::slice::from_ref(&worksheet)),
+                    (Some("uuid"), false) => one_of(std::slice::from_ref(&bundle)),
                     (Some("path"), _) => one_of(&[json!("data.txt"), json!("none/x")]),
                     _ => continue,
                 };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testkit::{Engine, TempDir, free_port, wait_until};
 
 /// Serves the files of its working directory, and git repositories below `/git/` by git's own CGI program.
-const ORIGIN: &str = r#"
+const ORIGIN: &str = r"
 import http.server, os, subprocess, sys
 class Handler(http.server.SimpleHTTPRequestHandler):
     def git(self):
@@ -31,7 +31,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.git() if self.path.startswith('/git/') else super().do_GET()
     do_POST = git
 http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()
-"#;
+";
 
 struct Origin {
     port: u16,

@@ -68,7 +68,7 @@ impl Model {
         check_freeze(record, update)?;
         let owner = record.bundle.owner_id.as_ref();
         let gives_away = update.owner_id.as_ref().is_some_and(|new| owner != Some(new));
-        if gives_away && !owner.is_some_and(|owner| *owner == viewer) && !self.is_root(Some(viewer)) {
+        if gives_away && owner.is_none_or(|owner| *owner != viewer) && !self.is_root(Some(viewer)) {
             return Err(Error::permission(format!(
                 "Only its owner can give bundle {} away.",
                 update.uuid

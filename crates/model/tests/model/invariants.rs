@@ -305,7 +305,7 @@ on_both! {
         assert!(f.assign_run(run, &worker, &json!({}), NOW).await.unwrap());
         assert!(f.start_run(&start(run, &worker)).await.unwrap());
         f.report_run(&worker, &report(run, "running", time(4.0)), NOW).await.unwrap();
-        assert_eq!(f.time_used("ada").await, 14.0);
+        assert_eq!((f.time_used("ada").await, f.time_used("bob").await), (14.0, 0.0));
         // What runs after the bundle was given away is the new owner's.
         let give = BundleUpdate { owner_id: Some("bob".into()), ..BundleUpdate::new(run) };
         f.update_bundles("ada", vec![give], NOW).await.unwrap();

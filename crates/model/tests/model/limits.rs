@@ -112,7 +112,7 @@ on_both! {
         assert_eq!(f.take(&both, "2", NOW).await.unwrap(), None); // the same again
         assert_eq!(f.take(&both, "3", NOW).await.unwrap(), Some(30));
         for i in 0..7 {
-            assert_eq!(f.take(&[address.clone()], &format!("x{i}"), NOW).await.unwrap(), None);
+            assert_eq!(f.take(std::slice::from_ref(&address), &format!("x{i}"), NOW).await.unwrap(), None);
         }
         assert_eq!(f.take(&[address], "y", NOW).await.unwrap(), Some(7));
         assert_eq!(f.take(&[Limit::new("mail-account", "ADA", Rate::new(2, 60.0))], "4", NOW).await.unwrap(), Some(30));

@@ -76,7 +76,7 @@ async fn origin() -> Origin {
         .route(
             "/endless",
             get(|| async {
-                let chunk = bytes::Bytes::from_static(&[b'x'; 65536]);
+                let chunk = bytes::Bytes::from(vec![b'x'; 65536]);
                 Body::from_stream(futures::stream::repeat_with(move || {
                     Ok::<_, std::io::Error>(chunk.clone())
                 }))

@@ -35,7 +35,7 @@ async fn program() -> u16 {
         .route(
             "/chunks",
             get(|| async {
-                let parts = ["a", "bc", "def"].map(|part| Ok::<_, std::io::Error>(part));
+                let parts = ["a", "bc", "def"].map(Ok::<_, std::io::Error>);
                 Body::from_stream(futures::stream::iter(parts))
             }),
         );

@@ -6,6 +6,7 @@
 //!   that begins with `"<any order>"` is a set.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use regex::Regex;
 use serde_json::Value;
@@ -57,7 +58,7 @@ pub fn match_text(pattern: &str, actual: &str, bindings: &mut Bindings) -> bool 
         };
         let Some(kind) = kind else { continue };
         regex.push_str(&regex::escape(&pattern[end..whole.start()]));
-        regex.push_str(&format!("({kind})"));
+        write!(regex, "({kind})").unwrap();
         names.push(found.get(2).map(|name| name.as_str().to_owned()));
         end = whole.end();
     }

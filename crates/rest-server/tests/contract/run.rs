@@ -1,5 +1,6 @@
 //! Plays the rows of a file against a scene and says what differs.
 
+use std::fmt::Write as _;
 use std::io::Read;
 
 use serde_json::Value;
@@ -135,9 +136,11 @@ fn check(exchange: &Exchange, path: &str, answer: &Answer, names: &mut Bindings)
 fn multipart(fields: &str) -> String {
     let mut body = String::new();
     for (name, value) in fields.split('&').filter_map(|field| field.split_once('=')) {
-        body.push_str(&format!(
+        write!(
+            body,
             "--between\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
-        ));
+        )
+        .unwrap();
     }
     body + "--between--\r\n"
 }

@@ -54,7 +54,7 @@ impl Scene {
             "limits": {"login_account_from_address": "off", "login_account": "off", "login_address": "off",
                 "signup_address": "off", "mail_account": "off", "mail_address": "off"}}});
         let mut config = ServerConfig::from_value(&config).unwrap();
-        config.secret_key = "a secret of this test".to_owned();
+        "a secret of this test".clone_into(&mut config.secret_key);
         let server = TestServer::start_on(engine, settings, listener::ListenerOptions::default(), config).await;
         let mut sql = Sql::connect(server.database.url()).await;
         let model = &server.state.model;

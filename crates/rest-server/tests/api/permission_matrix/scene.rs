@@ -45,10 +45,9 @@ pub struct Objects {
     pub empty_store: Uuid,
 }
 
-impl Objects {
-    pub fn shows_secrets(&self, text: &str) -> bool {
-        text.contains(SECRET)
-    }
+/// Does an answer tell what only readers may know?
+pub fn shows_secrets(text: &str) -> bool {
+    text.contains(SECRET)
 }
 
 impl Scene {

@@ -1,5 +1,7 @@
 //! Text that means something to SQL, to LIKE, to HTTP or to Unicode, and here means only itself.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::bad_input::{Range, on_both};
@@ -24,7 +26,10 @@ const TRICKY: &[&str] = &[
 ];
 
 fn percent(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |mut out, byte| {
+        write!(out, "%{byte:02X}").unwrap();
+        out
+    })
 }
 
 async fn fetch(range: &mut Range, path: &str) -> Value {
