@@ -190,7 +190,7 @@ fn bundles_that_are_found(#[values(Engine::Sqlite, Engine::Mariadb)] database: E
     for (keywords, expected) in [
         (".mine .count", "3"),
         ("type=dataset size=.sum", "8.0"),
-        ("type=dataset size=.sum .format=size", "8"),
+        ("type=dataset size=.sum .format=size", "8 bytes"),
     ] {
         let found = cl.line(&format!("search {keywords}")).ok();
         assert!(
