@@ -105,9 +105,9 @@ pub async fn create(State(state): State<AppState>, LoginProtected(_, me): LoginP
         names.push(name.ok_or_else(|| input.invalid("name", "Missing data for required field."))?);
     }
     let created = state.model.create_groups(&names, &me.user_id).await?;
-    Ok(state.respond(Document::many(
-        created.iter().map(|group| present::group(group, true, false)),
-    )))
+    let included = included_users(&state, [me.user_id.clone()]).await?;
+    let groups = created.iter().map(|group| present::group(group, true, false));
+    Ok(state.respond(Document::many(groups).including(included)))
 }
 
 /// `DELETE /groups`
