@@ -44,6 +44,8 @@ impl Manager {
         logged("read staged bundles", self.sweep_staged().await);
         if number.is_multiple_of(CLEAN_UP) {
             logged("clean up", self.clean_up().await);
+            // Changes of totals are appended row by row; nobody may count for a long time.
+            logged("merge totals", self.model.merge_totals().await);
         }
         if number % RECONCILE == CLEAN_UP {
             // What it repairs, it logs.
