@@ -40,7 +40,9 @@ pub fn start(level: &str, collected: Format) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(terminal)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // Where a line cannot be written (a full disk), telling so on the same stream would be a panic.
+        .log_internal_errors(false);
     let _ = match format {
         Format::Json => builder.event_format(JsonLines).try_init(),
         Format::Text => builder.try_init(),

@@ -50,6 +50,7 @@ fn start_logging(verbose: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .with_ansi(false)
         .with_level(verbose)
         .with_target(false)
