@@ -195,7 +195,12 @@ impl Pools {
             .acquire_timeout(Duration::from_secs(60))
             .idle_timeout(None)
             .max_lifetime(None)
-            .test_before_acquire(false);
+            .test_before_acquire(false)
+            // A COMMIT that met a full disk leaves a connection that takes itself for one in a transaction for ever.
+            .before_acquire(|connection, _| {
+                let is_usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_usable) })
+            });
         let write = writer
             .connect_with(options.clone())
             .await
@@ -408,6 +413,9 @@ fn cannot_open(what: &str, error: &sqlx::Error) -> Error {
 const MYSQL_TRY_AGAIN: [u16; 2] = [1213, 1205];
 /// MySQL error numbers of a value that does not fit its column.
 const MYSQL_TOO_LONG: [u16; 2] = [1406, 1264];
+/// What the databases say when their disk is full.
+const MYSQL_DISK_FULL: u16 = 1021;
+const SQLITE_DISK_FULL: &str = "13";
 /// MySQL error number of a text with characters that its column cannot hold.
 const MYSQL_WRONG_CHARACTERS: u16 = 1366;
 /// MySQL error numbers of a comparison of a column with characters that it cannot hold.
@@ -443,6 +451,11 @@ pub(crate) fn database_error(error: &sqlx::Error, sql: &str) -> Error {
     }
     if number.is_some_and(|number| MYSQL_TOO_LONG.contains(&number)) {
         return Error::usage(format!("A value is too long for the database: {}", database.message()));
+    }
+    let sqlite_code = database.code().filter(|_| number.is_none());
+    if number == Some(MYSQL_DISK_FULL) || sqlite_code.as_deref() == Some(SQLITE_DISK_FULL) {
+        tracing::error!(%error, sql, "the disk of the database is full");
+        return Error::unavailable("The database's disk is full; nothing was changed. Free some space on the server.");
     }
     if number == Some(MYSQL_WRONG_CHARACTERS) {
         return Error::usage(
