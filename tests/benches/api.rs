@@ -4,6 +4,8 @@
 //! MariaDB server of `CODALAB_TEST_MYSQL_URL`, and asks it over kept-alive connections from this process on the same
 //! machine. Nothing is asserted; a figure that could not be measured says why.
 
+#[path = "support/instance.rs"]
+mod instance;
 #[path = "support/load.rs"]
 mod load;
 #[path = "support/server.rs"]

@@ -4,9 +4,11 @@
 //! and ports, and talks to them as a user does: through `cl`, and through the REST API where only the moment of a state
 //! change matters. Nothing is asserted; a figure that could not be measured says why.
 
+#[path = "support/instance.rs"]
+mod instance;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -129,7 +131,7 @@ impl Instance {
     fn start(runtime: &str) -> Result<Self> {
         let home = std::env::temp_dir().join(format!("codalab-bench-{runtime}-{}", std::process::id()));
         fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
-        let port = free_port()?;
+        let port = testkit::free_port();
         let mut instance = Self { home, port, pid: 0 };
         let text = port.to_string();
         let home = instance.home.display().to_string();
@@ -195,9 +197,8 @@ impl Instance {
     fn time_to_ready(&self, times: usize) -> Result<Duration> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        rustls::crypto::ring::default_provider().install_default().ok();
+        let token = runtime.block_on(instance::token(&self.address(), "codalab", PASSWORD))?;
         let http = reqwest::Client::new();
-        let token = runtime.block_on(self.token(&http))?;
         let mut durations = Vec::new();
         for _ in 0..=times {
             let uuid = self.cl(&["run", "true"])?;
@@ -207,22 +208,6 @@ impl Instance {
         }
         durations.remove(0); // the first one warms the worker up
         Ok(median(&mut durations))
-    }
-
-    async fn token(&self, http: &reqwest::Client) -> Result<String> {
-        let form = [
-            ("grant_type", "password"),
-            ("username", "codalab"),
-            ("password", PASSWORD),
-        ];
-        let request = http.post(format!("{}/rest/oauth2/token", self.address())).form(&form);
-        let answer = request.basic_auth("codalab_cli_client", Some("")).send().await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        let body: serde_json::Value = answer.json().await.map_err(|error| error.to_string())?;
-        body["access_token"]
-            .as_str()
-            .map(str::to_owned)
-            .ok_or_else(|| format!("no token in {body}"))
     }
 
     async fn wait_ready(&self, http: &reqwest::Client, token: &str, uuid: &str) -> Result<()> {
@@ -245,14 +230,9 @@ impl Instance {
         }
     }
 
-    /// A line of `/proc/<pid>/status` in KiB (`VmRSS` now, `VmHWM` the peak).
+    /// See [`instance::memory_kib`].
     fn rss_kib(&self, key: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|word| word.parse().ok())
-            .unwrap_or(0)
+        instance::memory_kib(self.pid, key)
     }
 
     /// Makes `VmHWM` start again from the present size (proc(5), `clear_refs`).
@@ -327,14 +307,6 @@ fn listening_pid(home: &Path) -> Result<u32> {
         .as_u64()
         .map(|pid| pid as u32)
         .ok_or_else(|| format!("no pid in {text}"))
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    listener
-        .local_addr()
-        .map(|address| address.port())
-        .map_err(|error| error.to_string())
 }
 
 fn random_file(path: &Path, bytes: u64) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use testkit::{Engine, TempDir, TestDatabase};
 
 use crate::Result;
+use crate::instance;
 use crate::load::{self, Target};
 
 const PASSWORD: &str = "bench-password-1";
@@ -45,7 +45,7 @@ impl Server {
             fs::write(home.path().join("config.json"), config.to_string()).map_err(|error| error.to_string())?;
         }
         create_root(home.path())?;
-        let (port, metrics_port) = (free_port()?, free_port()?);
+        let (port, metrics_port) = (testkit::free_port(), testkit::free_port());
         let log = File::create(home.path().join("log")).map_err(|error| error.to_string())?;
         let child = program("cl-server")
             .arg("--home")
@@ -106,23 +106,13 @@ impl Server {
 
     /// Largest resident size so far (`VmHWM`).
     pub fn peak_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM"))
-            .unwrap_or_default();
-        let kib: u64 = line
-            .split_whitespace()
-            .nth(1)
-            .and_then(|word| word.parse().ok())
-            .unwrap_or(0);
-        kib * 1024
+        instance::memory_kib(self.child.id(), "VmHWM") * 1024
     }
 
     async fn log_in(&self) -> Result<String> {
         let started = Instant::now();
         loop {
-            if let Ok(token) = self.token().await {
+            if let Ok(token) = instance::token(&format!("http://127.0.0.1:{}", self.port), "codalab", PASSWORD).await {
                 return Ok(token);
             }
             if started.elapsed() > Duration::from_secs(60) {
@@ -130,27 +120,6 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-
-    async fn token(&self) -> Result<String> {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let form = [
-            ("grant_type", "password"),
-            ("username", "codalab"),
-            ("password", PASSWORD),
-        ];
-        let url = format!("http://127.0.0.1:{}/rest/oauth2/token", self.port);
-        let request = reqwest::Client::new().post(url).form(&form);
-        let answer = request.basic_auth("codalab_cli_client", Some("")).send().await;
-        let answer: Value = answer
-            .map_err(|error| error.to_string())?
-            .json()
-            .await
-            .map_err(|error| error.to_string())?;
-        answer["access_token"]
-            .as_str()
-            .map(str::to_owned)
-            .ok_or_else(|| format!("no token in {answer}"))
     }
 }
 
@@ -207,10 +176,4 @@ fn program(name: &str) -> Command {
             .map_or(target, PathBuf::from)
             .join(name),
     )
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    Ok(address.port())
 }
