@@ -7,7 +7,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use ipnet::Ipv4Net;
+
 use crate::error::{Error, Result};
+use crate::network::Network;
 
 /// What may be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +26,8 @@ pub struct AddressPolicy {
 pub enum AddressRule {
     /// This host, whatever addresses it has. Lower case.
     Host(String),
-    /// All addresses that begin with the same bits.
-    Network(IpAddr, u8),
+    /// All addresses of a range.
+    Network(Network),
 }
 
 impl AddressPolicy {
@@ -38,17 +41,7 @@ impl AddressRule {
     fn covers(&self, host: &str, address: IpAddr) -> bool {
         match self {
             Self::Host(name) => name.eq_ignore_ascii_case(host.trim_end_matches('.')),
-            Self::Network(network, length) => match (unmapped(*network), unmapped(address)) {
-                (IpAddr::V4(network), IpAddr::V4(address)) => {
-                    let bits = u32::from(*length).min(32);
-                    leading(u128::from(network.to_bits()), 32, bits) == leading(u128::from(address.to_bits()), 32, bits)
-                }
-                (IpAddr::V6(network), IpAddr::V6(address)) => {
-                    let bits = u32::from(*length).min(128);
-                    leading(network.to_bits(), 128, bits) == leading(address.to_bits(), 128, bits)
-                }
-                _ => false,
-            },
+            Self::Network(network) => network.contains(address),
         }
     }
 }
@@ -63,18 +56,8 @@ impl FromStr for AddressRule {
             ))
         };
         let text = text.trim();
-        if let Some((address, length)) = text.split_once('/') {
-            let address: IpAddr = address.parse().map_err(|_| wrong())?;
-            let length: u8 = length.parse().map_err(|_| wrong())?;
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            return if length <= most {
-                Ok(Self::Network(address, length))
-            } else {
-                Err(wrong())
-            };
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::Network(address, if address.is_ipv4() { 32 } else { 128 }));
+        if let Ok(network) = text.parse() {
+            return Ok(Self::Network(network));
         }
         let is_name = !text.is_empty()
             && text
@@ -92,7 +75,7 @@ impl fmt::Display for AddressRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(name) => f.write_str(name),
-            Self::Network(address, length) => write!(f, "{address}/{length}"),
+            Self::Network(network) => network.fmt(f),
         }
     }
 }
@@ -100,33 +83,34 @@ impl fmt::Display for AddressRule {
 /// True for addresses that anybody on the internet can reach; false for this machine, the private network, multicast,
 /// documentation and everything else with a special purpose.
 pub fn is_public(address: IpAddr) -> bool {
-    match unmapped(address) {
+    match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),
     }
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    const SPECIAL: [(Ipv4Addr, u32); 15] = [
-        (Ipv4Addr::UNSPECIFIED, 8),
-        (Ipv4Addr::new(10, 0, 0, 0), 8),
-        (Ipv4Addr::new(100, 64, 0, 0), 10),
-        (Ipv4Addr::new(127, 0, 0, 0), 8),
-        (Ipv4Addr::new(169, 254, 0, 0), 16),
-        (Ipv4Addr::new(172, 16, 0, 0), 12),
-        (Ipv4Addr::new(192, 0, 0, 0), 24),
-        (Ipv4Addr::new(192, 0, 2, 0), 24),
-        (Ipv4Addr::new(192, 88, 99, 0), 24),
-        (Ipv4Addr::new(192, 168, 0, 0), 16),
-        (Ipv4Addr::new(198, 18, 0, 0), 15),
-        (Ipv4Addr::new(198, 51, 100, 0), 24),
-        (Ipv4Addr::new(203, 0, 113, 0), 24),
-        (Ipv4Addr::new(224, 0, 0, 0), 4),
-        (Ipv4Addr::new(240, 0, 0, 0), 4),
+    const fn special([a, b, c, d]: [u8; 4], length: u8) -> Ipv4Net {
+        Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length)
+    }
+    const SPECIAL: [Ipv4Net; 15] = [
+        special([0, 0, 0, 0], 8),
+        special([10, 0, 0, 0], 8),
+        special([100, 64, 0, 0], 10),
+        special([127, 0, 0, 0], 8),
+        special([169, 254, 0, 0], 16),
+        special([172, 16, 0, 0], 12),
+        special([192, 0, 0, 0], 24),
+        special([192, 0, 2, 0], 24),
+        special([192, 88, 99, 0], 24),
+        special([192, 168, 0, 0], 16),
+        special([198, 18, 0, 0], 15),
+        special([198, 51, 100, 0], 24),
+        special([203, 0, 113, 0], 24),
+        special([224, 0, 0, 0], 4),
+        special([240, 0, 0, 0], 4),
     ];
-    !SPECIAL.iter().any(|(network, length)| {
-        leading(u128::from(network.to_bits()), 32, *length) == leading(u128::from(address.to_bits()), 32, *length)
-    })
+    !SPECIAL.iter().any(|network| network.contains(&address))
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
@@ -141,19 +125,6 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         || parts[0] == 0x2002
         || (parts[0] == 0x3fff && parts[1] < 0x1000);
     global && !special
-}
-
-/// IPv4 addresses in their IPv6 clothes reach the same hosts.
-fn unmapped(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
-        IpAddr::V4(_) => address,
-    }
-}
-
-/// The first `count` of `width` bits.
-fn leading(bits: u128, width: u32, count: u32) -> u128 {
-    bits.checked_shr(width - count).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ impl ServerConfig {
             .engine_url
             .as_ref()
             .is_some_and(|url| url.starts_with("mysql") || url.starts_with("mariadb"));
-        let networks = server.trusted_proxies.iter().map(|text| Network::parse(text));
+        let networks = server.trusted_proxies.iter().map(|text| text.parse::<Network>());
         let public_url = server.public_url.filter(|url| !url.is_empty());
         Ok(Self {
             public_url: public_url.map(|url| accounts::public_url(&url)).transpose()?,

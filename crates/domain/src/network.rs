@@ -1,49 +1,61 @@
 //! Ranges of network addresses, as operators write them: `10.0.0.0/8`, `fd00::/8`, `192.0.2.1`.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::error::{Error, Result};
 
-/// All addresses that begin with the same bits.
+/// All addresses of one family that begin with the same bits. An IPv4 address and its form in IPv6 are the same; no range
+/// of IPv6 holds IPv4 addresses, not even `::/0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// As IPv6; IPv4 addresses are mapped.
-    bits: u128,
-    /// How many of the 128 bits count.
-    prefix: u32,
-}
+pub struct Network(IpNet);
 
 impl Network {
-    /// Parses an address, or an address and the length of its prefix.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Whether an address is in this range.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl FromStr for Network {
+    type Err = Error;
+
+    /// Reads an address, or an address and the length of its prefix.
+    fn from_str(text: &str) -> Result<Self> {
         let invalid = || {
             Error::usage(format!(
                 "Invalid network: {text}, expected an address such as 10.0.0.1 or 10.0.0.0/8"
             ))
         };
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
+        let trimmed = text.trim();
+        let network = if trimmed.contains('/') {
+            trimmed.parse::<IpNet>().map_err(|_| invalid())?
+        } else {
+            IpNet::from(trimmed.parse::<IpAddr>().map_err(|_| invalid())?)
         };
-        let address: IpAddr = address.trim().parse().map_err(|_| invalid())?;
-        let whole = if address.is_ipv4() { 32 } else { 128 };
-        let length: u32 = match length {
-            Some(length) => length.trim().parse().map_err(|_| invalid())?,
-            None => whole,
-        };
-        if length > whole {
-            return Err(invalid());
-        }
-        let prefix = 128 - whole + length;
-        Ok(Self {
-            bits: mapped(address) & mask(prefix),
-            prefix,
-        })
+        Ok(Self(canonical(network)))
     }
+}
 
-    /// Whether an address is in this range. An IPv4 address and its form in IPv6 are the same.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        mapped(address) & mask(self.prefix) == self.bits
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Ranges of IPv4 addresses in their IPv6 form become what they mean.
+fn canonical(network: IpNet) -> IpNet {
+    match network {
+        IpNet::V6(wide) => wide
+            .addr()
+            .to_ipv4_mapped()
+            .zip(wide.prefix_len().checked_sub(96))
+            .and_then(|(address, length)| Ipv4Net::new(address, length).ok())
+            .map_or(network, IpNet::V4),
+        IpNet::V4(_) => network,
     }
 }
 
@@ -51,19 +63,8 @@ impl Network {
 pub fn place(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("{}/64", Ipv6Addr::from(u128::from(address) & mask(64))),
+        IpAddr::V6(address) => Ipv6Net::new_assert(address, 64).trunc().to_string(),
     }
-}
-
-fn mapped(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
-        IpAddr::V6(address) => u128::from(address),
-    }
-}
-
-fn mask(prefix: u32) -> u128 {
-    u128::MAX.checked_shl(128 - prefix).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -81,12 +82,14 @@ mod tests {
             ("192.0.2.1", "192.0.2.2", false),
             ("0.0.0.0/0", "1.2.3.4", true),
             ("0.0.0.0/0", "2001:db8::1", false),
-            ("::/0", "1.2.3.4", true),
+            ("::/0", "1.2.3.4", false),
+            ("::/0", "2001:db8::1", true),
+            ("::ffff:10.0.0.0/104", "10.1.1.1", true),
             ("fd00::/8", "fd12::1", true),
             ("fd00::/8", "fe80::1", false),
             ("::1", "::1", true),
         ] {
-            let network = Network::parse(network).unwrap();
+            let network: Network = network.parse().unwrap();
             assert_eq!(
                 network.contains(address.parse().unwrap()),
                 inside,
@@ -94,7 +97,7 @@ mod tests {
             );
         }
         for bad in ["", "x", "10.0.0.0/33", "10.0.0/8", "::1/129", "10.0.0.1/-1", "1.2.3.4/"] {
-            assert!(Network::parse(bad).is_err(), "{bad}");
+            assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
     }
 

@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_proxies_are_believed() {
-        let trusted = [Network::parse("10.0.0.0/8").unwrap()];
+        let trusted = ["10.0.0.0/8".parse::<Network>().unwrap()];
         for (peer, said, expected) in [
             ("192.0.2.1", "203.0.113.9", "192.0.2.1"),
             ("127.0.0.1", "203.0.113.9", "203.0.113.9"),
