@@ -1,5 +1,7 @@
 //! Blocks: what an interpreted worksheet consists of, before files are read (language section 10).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::genpath::BundleInfo;
@@ -35,6 +37,34 @@ impl Cell {
     }
 }
 
+/// A bundle or worksheet in its place on the page. Infos are shared: a page of many items does not copy them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedInfo {
+    /// What the server knows about it.
+    pub info: Arc<BundleInfo>,
+    /// The item; none for worksheets and results of searches.
+    pub id: Option<i64>,
+    /// Its place; none for results of searches.
+    pub sort_key: Option<i64>,
+}
+
+impl PlacedInfo {
+    /// The uuid; empty if the info has none.
+    pub fn uuid(&self) -> &str {
+        self.info.get("uuid").and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// The info with the item's members.
+    pub fn to_value(&self) -> Value {
+        let mut info = BundleInfo::clone(&self.info);
+        if let Some(id) = self.id {
+            info.insert("id".to_owned(), json!(id));
+        }
+        info.insert("sort_key".to_owned(), json!(self.sort_key));
+        Value::Object(info)
+    }
+}
+
 /// One row of a table: cells parallel to the fields.
 pub type Row = Vec<Cell>;
 
@@ -46,9 +76,9 @@ pub enum Block {
         /// Joined by newlines.
         text: String,
         /// Items.
-        ids: Vec<Value>,
+        ids: Vec<Option<i64>>,
         /// Their places.
-        sort_keys: Vec<Value>,
+        sort_keys: Vec<Option<i64>>,
     },
     /// A message about a faulty item.
     Error {
@@ -58,33 +88,33 @@ pub enum Block {
     /// A group of bundles, one row each.
     Table {
         /// Columns.
-        fields: Vec<SchemaField>,
+        fields: Arc<[SchemaField]>,
         /// One per bundle.
         rows: Vec<Row>,
         /// One per row.
-        infos: Vec<BundleInfo>,
+        infos: Vec<PlacedInfo>,
         /// Item index of the first bundle.
         first_index: usize,
         /// Arguments of the display directive.
-        schemas: Vec<String>,
+        schemas: Arc<[String]>,
     },
     /// One bundle, one row per field.
     Record {
         /// Rows.
-        fields: Vec<SchemaField>,
+        fields: Arc<[SchemaField]>,
         /// Values of the fields.
         row: Row,
         /// The bundle.
-        info: BundleInfo,
+        info: PlacedInfo,
         /// Item index of the group's first bundle.
         first_index: usize,
         /// Arguments of the display directive.
-        schemas: Vec<String>,
+        schemas: Arc<[String]>,
     },
     /// First lines of a file.
     Contents {
         /// The bundle.
-        info: BundleInfo,
+        info: PlacedInfo,
         /// Without leading slash.
         path: String,
         /// Lines to show.
@@ -93,7 +123,7 @@ pub enum Block {
     /// A picture.
     Image {
         /// The bundle.
-        info: BundleInfo,
+        info: PlacedInfo,
         /// Without leading slash.
         path: String,
         /// Pixels.
@@ -104,7 +134,7 @@ pub enum Block {
     /// Curves of a group of bundles.
     Graph {
         /// The bundles with the name of their curve.
-        bundles: Vec<(BundleInfo, Value)>,
+        bundles: Vec<(PlacedInfo, Value)>,
         /// Without leading slash.
         path: String,
         /// Points per curve.
@@ -117,23 +147,23 @@ pub enum Block {
         /// Name.
         name: String,
         /// Columns.
-        fields: Vec<SchemaField>,
+        fields: Arc<[SchemaField]>,
         /// Items of the definition.
-        ids: Vec<Value>,
+        ids: Vec<Option<i64>>,
         /// Place of the item that ended it.
-        sort_key: Value,
+        sort_key: Option<i64>,
     },
     /// Links to worksheets.
     Subworksheets {
         /// Worksheet infos, each with its `sort_key`.
-        infos: Vec<BundleInfo>,
+        infos: Vec<PlacedInfo>,
     },
     /// A search that is still to be run.
     Placeholder {
         /// The directive without `%`.
         directive: String,
         /// Its place.
-        sort_key: Value,
+        sort_key: Option<i64>,
     },
 }
 
@@ -143,17 +173,14 @@ pub fn status(code: &str) -> Value {
 }
 
 /// The `bundles_spec` of a block.
-pub fn bundles_spec<'a>(infos: impl IntoIterator<Item = &'a BundleInfo>) -> Value {
-    let infos: Vec<_> = infos.into_iter().collect();
+pub fn bundles_spec<'a>(infos: impl IntoIterator<Item = &'a PlacedInfo>) -> Value {
+    let infos: Value = infos.into_iter().map(PlacedInfo::to_value).collect();
     json!({"bundle_infos": infos, "fetch_status": status("ready")})
 }
 
-/// The `sort_key` of infos, null where there is none.
-pub fn sort_keys<'a>(infos: impl IntoIterator<Item = &'a BundleInfo>) -> Vec<Value> {
-    infos
-        .into_iter()
-        .map(|info| info.get("sort_key").cloned().unwrap_or(Value::Null))
-        .collect()
+/// The places of infos, null for results of searches.
+pub fn sort_keys<'a>(infos: impl IntoIterator<Item = &'a PlacedInfo>) -> Vec<Option<i64>> {
+    infos.into_iter().map(|placed| placed.sort_key).collect()
 }
 
 /// The JSON of a row: column name to value; of several columns with one name the last wins.

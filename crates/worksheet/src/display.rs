@@ -1,5 +1,7 @@
 //! Display directives: their modes and arguments, and what can be wrong with them (language section 5.2).
 
+use crate::number;
+
 /// Lines of a file that are shown when the directive does not say.
 const DEFAULT_MAX_LINES: usize = 10;
 
@@ -17,6 +19,7 @@ impl Fault {
     }
 }
 
+#[derive(Clone, Debug)]
 pub(crate) struct Display {
     pub mode: String,
     pub arguments: Vec<String>,
@@ -75,11 +78,8 @@ pub(crate) fn max_lines(properties: &[(String, String)]) -> Result<usize, Fault>
     match property(properties, "maxlines") {
         None => Ok(DEFAULT_MAX_LINES),
         Some(text) => {
-            let number: i64 = text
-                .trim()
-                .parse()
-                .map_err(|_| Fault::usage("maxlines must be integer"))?;
-            Ok(usize::try_from(number).unwrap_or(0))
+            let lines = number::integer(text).ok_or_else(|| Fault::usage("maxlines must be integer"))?;
+            Ok(usize::try_from(lines).unwrap_or(0))
         }
     }
 }

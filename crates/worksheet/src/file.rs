@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::yaml;
+use crate::{number, yaml};
 
 /// Lines of a file that a cell may look at.
 pub(crate) const CELL_LINES: usize = 10_000;
@@ -11,9 +11,12 @@ pub(crate) const CELL_LINES: usize = 10_000;
 /// Longest line on average: `N` lines are taken from the first `N` times this many bytes.
 const LINE_BYTES: u64 = 1024;
 
+/// Most bytes that are read of a file, whatever number of lines the worksheet asks for.
+const MAX_HEAD: u64 = 16 << 20;
+
 /// Number of bytes to read for the first `lines` lines.
 pub(crate) fn head_limit(lines: usize) -> u64 {
-    (lines as u64).saturating_mul(LINE_BYTES)
+    (lines as u64).saturating_mul(LINE_BYTES).min(MAX_HEAD)
 }
 
 /// The first lines of a file, with their line ends. `bytes` is its beginning, up to [`head_limit`], and `size` its whole
@@ -143,7 +146,7 @@ pub(crate) fn lookup(value: &Value, key: Option<&str>) -> Value {
     for part in key.split('/') {
         let next = match current {
             Value::Object(map) => map.get(part),
-            Value::Array(items) => part.trim().parse::<i64>().ok().and_then(|index| {
+            Value::Array(items) => number::integer(part).and_then(|index| {
                 let index = if index < 0 { index + items.len() as i64 } else { index };
                 usize::try_from(index).ok().and_then(|index| items.get(index))
             }),

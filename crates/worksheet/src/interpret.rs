@@ -1,40 +1,44 @@
 //! Items to blocks: a pure function (language section 9). Any list of items gives a result; a faulty item becomes an
 //! error block and never takes others with it.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use crate::block::{Block, Cell, FileCell};
+use crate::block::{Block, Cell, FileCell, PlacedInfo};
 use crate::display::{Display, Fault, FileDisplay, max_lines, property};
 use crate::genpath::{self, BundleInfo, INVALID, OwnerNames};
 use crate::layout::Layout;
-use crate::post;
 use crate::schema::{SchemaField, Schemas};
 use crate::tokens::serialise;
+use crate::{number, post};
 
 /// One item with everything known about it. After the expansion of searches there may be more of these than items.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Line {
+pub(crate) struct Line<'a> {
     /// Index of the item in the source.
     pub source: usize,
-    /// Item id, null for results of searches.
-    pub id: Value,
-    /// Place, null for results of searches.
-    pub sort_key: Value,
-    pub content: Content,
+    /// Item id, none for results of searches.
+    pub id: Option<i64>,
+    /// Place, none for results of searches.
+    pub sort_key: Option<i64>,
+    pub content: Content<'a>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Content {
-    Markup(String),
+pub(crate) enum Content<'a> {
+    Markup(Cow<'a, str>),
     Directive(Vec<String>),
     /// A directive that cannot be read, or a search that failed: the message.
     Broken(String),
     /// Without metadata if the bundle does not exist.
-    Bundle(BundleInfo),
-    Worksheet(BundleInfo),
+    Bundle(Arc<BundleInfo>),
+    Worksheet(Arc<BundleInfo>),
 }
 
-impl Content {
+impl Content<'_> {
     fn command(&self) -> Option<&str> {
         match self {
             Self::Directive(tokens) => tokens.first().map(String::as_str),
@@ -44,7 +48,7 @@ impl Content {
 }
 
 /// Interprets all lines.
-pub(crate) fn interpret(lines: &[Line], owners: &OwnerNames) -> Layout {
+pub(crate) fn interpret(lines: &[Line<'_>], owners: &OwnerNames) -> Layout {
     let mut interpreter = Interpreter::new(owners);
     for line in lines {
         interpreter.feed(line);
@@ -52,32 +56,62 @@ pub(crate) fn interpret(lines: &[Line], owners: &OwnerNames) -> Layout {
     interpreter.finish()
 }
 
-/// The blocks that `results` make when they stand in the place of a search that follows `before`.
-pub(crate) fn interpret_results(before: &[Line], results: &[Line], owners: &OwnerNames) -> Vec<Block> {
+/// The blocks that the results of searches make by themselves, each in the place of its search: the display directive
+/// and the schemas above it hold. `results` are by the index of the search's line, as are the blocks.
+pub(crate) fn interpret_results(
+    lines: &[Line<'_>],
+    results: &HashMap<usize, Vec<Line<'_>>>,
+    owners: &OwnerNames,
+) -> HashMap<usize, Vec<Block>> {
     let mut interpreter = Interpreter::new(owners);
-    for line in before {
+    let mut blocks = HashMap::new();
+    for (at, line) in lines.iter().enumerate() {
         interpreter.feed(line);
+        if let Some(results) = results.get(&at) {
+            let mut inside = interpreter.scope();
+            for line in results {
+                inside.feed(line);
+            }
+            interpreter.budget = inside.budget;
+            blocks.insert(at, inside.finish().blocks);
+        }
+        if blocks.len() == results.len() {
+            break;
+        }
     }
-    interpreter.flush_bundles();
-    interpreter.flush_worksheets();
-    interpreter.close_schema(&Value::Null);
-    interpreter.after_markup = false;
-    let start = interpreter.layout.blocks.len();
-    for line in results {
-        interpreter.feed(line);
-    }
-    interpreter.finish().blocks.split_off(start)
+    blocks
+}
+
+/// What the blocks of one page may cost, see [`field_cost`]: a million bundles in four short columns. A worksheet above it
+/// would make an answer of hundreds of megabytes.
+const MAX_COST: usize = 4_000_000;
+
+/// What a column costs in every row: a cell, and the texts that the answer repeats.
+fn field_cost(field: &SchemaField) -> usize {
+    let post = field.post.as_ref().map_or(0, String::len);
+    text_cost(field.name.len() + field.genpath.len() + post)
+}
+
+fn text_cost(bytes: usize) -> usize {
+    1 + bytes / 64
 }
 
 struct OpenSchema {
     name: String,
-    ids: Vec<Value>,
+    ids: Vec<Option<i64>>,
 }
 
 struct PendingBundle {
     line: usize,
     source: usize,
-    info: BundleInfo,
+    placed: PlacedInfo,
+}
+
+/// What a display of tables or records shows.
+struct Columns {
+    /// Arguments of the directive.
+    schemas: Arc<[String]>,
+    fields: Arc<[SchemaField]>,
 }
 
 struct Interpreter<'a> {
@@ -87,10 +121,12 @@ struct Interpreter<'a> {
     schemas: Schemas,
     open: Option<OpenSchema>,
     bundles: Vec<PendingBundle>,
-    worksheets: Vec<(usize, BundleInfo)>,
+    worksheets: Vec<(usize, PlacedInfo)>,
     /// The previous item was a line of text, so the next one joins its block.
     after_markup: bool,
-    last_sort_key: Value,
+    last_sort_key: Option<i64>,
+    /// What is left of [`MAX_COST`].
+    budget: usize,
 }
 
 impl<'a> Interpreter<'a> {
@@ -104,11 +140,34 @@ impl<'a> Interpreter<'a> {
             bundles: Vec::new(),
             worksheets: Vec::new(),
             after_markup: false,
-            last_sort_key: Value::Null,
+            last_sort_key: None,
+            budget: MAX_COST,
         }
     }
 
-    fn feed(&mut self, line: &Line) {
+    /// A new page on which the same display directive and schemas hold.
+    fn scope(&self) -> Self {
+        Self {
+            display: self.display.clone(),
+            schemas: self.schemas.clone(),
+            budget: self.budget,
+            ..Self::new(self.owners)
+        }
+    }
+
+    fn spend(&mut self, cost: usize) -> Result<(), Fault> {
+        match self.budget.checked_sub(cost) {
+            Some(left) => {
+                self.budget = left;
+                Ok(())
+            }
+            None => Err(Fault::usage(
+                "the tables of this worksheet are too large to show; split it, or show fewer columns",
+            )),
+        }
+    }
+
+    fn feed(&mut self, line: &Line<'_>) {
         let index = self.layout.direct.len();
         self.layout.direct.push(None);
         let command = line.content.command();
@@ -123,19 +182,24 @@ impl<'a> Interpreter<'a> {
             self.display = Display::default();
         }
         if !matches!(command, Some("add" | "addschema")) {
-            self.close_schema(&line.sort_key);
+            self.close_schema(line.sort_key);
         }
-        self.last_sort_key = line.sort_key.clone();
+        self.last_sort_key = line.sort_key;
         let continues = std::mem::take(&mut self.after_markup);
+        let place = |info: &Arc<BundleInfo>, id| PlacedInfo {
+            info: Arc::clone(info),
+            id,
+            sort_key: line.sort_key,
+        };
         match &line.content {
             Content::Bundle(info) => {
                 self.bundles.push(PendingBundle {
                     line: index,
                     source: line.source,
-                    info: info.clone(),
+                    placed: place(info, line.id),
                 });
             }
-            Content::Worksheet(info) => self.worksheets.push((index, info.clone())),
+            Content::Worksheet(info) => self.worksheets.push((index, place(info, None))),
             Content::Markup(text) => self.markup(index, line, text, continues),
             Content::Broken(message) => self.fault(Fault::usage(message), line.source, &[index]),
             Content::Directive(tokens) => {
@@ -150,8 +214,7 @@ impl<'a> Interpreter<'a> {
     fn finish(mut self) -> Layout {
         self.flush_bundles();
         self.flush_worksheets();
-        let last = self.last_sort_key.clone();
-        self.close_schema(&last);
+        self.close_schema(self.last_sort_key);
         self.layout
     }
 
@@ -172,7 +235,7 @@ impl<'a> Interpreter<'a> {
         self.layout.blocks.push(Block::Error { text });
     }
 
-    fn markup(&mut self, index: usize, line: &Line, text: &str, continues: bool) {
+    fn markup(&mut self, index: usize, line: &Line<'_>, text: &str, continues: bool) {
         if text.is_empty() {
             return;
         }
@@ -187,12 +250,12 @@ impl<'a> Interpreter<'a> {
         {
             all.push('\n');
             all.push_str(text);
-            ids.push(line.id.clone());
-            sort_keys.push(line.sort_key.clone());
+            ids.push(line.id);
+            sort_keys.push(line.sort_key);
             self.layout.direct[index] = Some((last, 0));
             return;
         }
-        let (ids, sort_keys) = (vec![line.id.clone()], vec![line.sort_key.clone()]);
+        let (ids, sort_keys) = (vec![line.id], vec![line.sort_key]);
         self.push(
             index,
             Block::Markup {
@@ -203,7 +266,7 @@ impl<'a> Interpreter<'a> {
         );
     }
 
-    fn directive(&mut self, index: usize, line: &Line, tokens: &[String]) -> Result<(), Fault> {
+    fn directive(&mut self, index: usize, line: &Line<'_>, tokens: &[String]) -> Result<(), Fault> {
         let Some((command, arguments)) = tokens.split_first() else {
             return Ok(());
         };
@@ -214,7 +277,7 @@ impl<'a> Interpreter<'a> {
                 self.schemas.define(name);
                 self.open = Some(OpenSchema {
                     name: name.clone(),
-                    ids: vec![line.id.clone()],
+                    ids: vec![line.id],
                 });
                 self.layout.direct[index] = Some((self.layout.blocks.len(), 0));
                 Ok(())
@@ -222,7 +285,7 @@ impl<'a> Interpreter<'a> {
             "add" => self.add(line, |_, name| {
                 let mut field = SchemaField::from_arguments(arguments).map_err(|error| Fault::Usage(error.message))?;
                 field.from_schema = Some(name.to_owned());
-                Ok(vec![field])
+                Ok(Arc::new(vec![field]))
             }),
             "addschema" => self.add(line, |schemas, _| {
                 let other = arguments
@@ -242,7 +305,7 @@ impl<'a> Interpreter<'a> {
             "search" | "wsearch" => {
                 let placeholder = Block::Placeholder {
                     directive: serialise(tokens),
-                    sort_key: line.sort_key.clone(),
+                    sort_key: line.sort_key,
                 };
                 self.push(index, placeholder);
                 Ok(())
@@ -253,29 +316,33 @@ impl<'a> Interpreter<'a> {
 
     fn add(
         &mut self,
-        line: &Line,
-        fields: impl FnOnce(&Schemas, &str) -> Result<Vec<SchemaField>, Fault>,
+        line: &Line<'_>,
+        fields: impl FnOnce(&Schemas, &str) -> Result<Arc<Vec<SchemaField>>, Fault>,
     ) -> Result<(), Fault> {
         let command = line.content.command().unwrap_or("add");
-        let Some(open) = &mut self.open else {
+        let Some(mut open) = self.open.take() else {
             return Err(Fault::usage(format!(
                 "`{command}` must be preceded by `schema` directive"
             )));
         };
         let new = fields(&self.schemas, &open.name)?;
-        open.ids.push(line.id.clone());
-        self.schemas.extend(&open.name, new);
+        self.spend(new.iter().map(field_cost).sum())?;
+        self.schemas
+            .extend(&open.name, &new)
+            .map_err(|error| Fault::Usage(error.message))?;
+        open.ids.push(line.id);
+        self.open = Some(open);
         Ok(())
     }
 
-    fn close_schema(&mut self, sort_key: &Value) {
+    fn close_schema(&mut self, sort_key: Option<i64>) {
         if let Some(OpenSchema { name, ids }) = self.open.take() {
             let fields = self.schemas.get(&name).unwrap_or_default();
             self.layout.blocks.push(Block::Schema {
                 name,
-                fields,
+                fields: Arc::from(fields.as_slice()),
                 ids,
-                sort_key: sort_key.clone(),
+                sort_key,
             });
         }
     }
@@ -298,10 +365,12 @@ impl<'a> Interpreter<'a> {
             return;
         }
         let group = std::mem::take(&mut self.bundles);
-        let display = std::mem::take(&mut self.display);
+        // A search that follows belongs to the group and is shown alike; any other item resets the display itself.
+        let display = self.display.clone();
         let source = display.source.unwrap_or(group[0].source);
         let lines: Vec<_> = group.iter().map(|bundle| bundle.line).collect();
         if let Err(fault) = self.show(group, &display) {
+            self.display = Display::default();
             self.fault(fault, source, &lines);
         }
     }
@@ -309,8 +378,8 @@ impl<'a> Interpreter<'a> {
     fn show(&mut self, group: Vec<PendingBundle>, display: &Display) -> Result<(), Fault> {
         match display.mode.as_str() {
             "hidden" => {}
-            "table" => self.show_table(group, display),
-            "record" => self.show_records(group, display),
+            "table" => self.show_table(group, display)?,
+            "record" => self.show_records(group, display)?,
             "contents" | "image" => self.show_files(group, display)?,
             "graph" => self.show_graph(group, display)?,
             mode => return Err(Fault::usage(format!("Unknown display mode: {mode}"))),
@@ -318,27 +387,37 @@ impl<'a> Interpreter<'a> {
         Ok(())
     }
 
-    fn columns(&self, display: &Display) -> (Vec<String>, Vec<SchemaField>) {
-        let schemas = if display.arguments.is_empty() {
-            vec!["default".to_owned()]
+    fn columns(&self, display: &Display) -> Result<Columns, Fault> {
+        let schemas: Arc<[String]> = if display.arguments.is_empty() {
+            Arc::from(["default".to_owned()])
         } else {
-            display.arguments.clone()
+            Arc::from(display.arguments.as_slice())
         };
-        let fields = self.schemas.resolve(&schemas);
-        (schemas, fields)
+        let fields = self
+            .schemas
+            .resolve(&schemas)
+            .map_err(|error| Fault::Usage(error.message))?;
+        Ok(Columns {
+            schemas,
+            fields: Arc::from(fields),
+        })
     }
 
-    fn show_table(&mut self, group: Vec<PendingBundle>, display: &Display) {
-        let (schemas, fields) = self.columns(display);
+    fn show_table(&mut self, group: Vec<PendingBundle>, display: &Display) -> Result<(), Fault> {
+        let Columns { schemas, fields } = self.columns(display)?;
+        let row_cost: usize = fields.iter().map(field_cost).sum();
+        self.spend(row_cost.saturating_mul(group.len()))?;
         let block = self.layout.blocks.len();
         let first_index = group[0].line;
-        let (mut rows, mut infos) = (Vec::new(), Vec::new());
+        let (mut rows, mut infos) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for (row, bundle) in group.into_iter().enumerate() {
             self.layout.direct[bundle.line] = Some((block, row));
-            let mut info = bundle.info;
-            info.entry("metadata").or_insert_with(|| json!({"name": INVALID}));
-            rows.push(cells(&fields, &info, self.owners));
-            infos.push(info);
+            let mut placed = bundle.placed;
+            if !placed.info.contains_key("metadata") {
+                Arc::make_mut(&mut placed.info).insert("metadata".to_owned(), json!({"name": INVALID}));
+            }
+            rows.push(cells(&fields, &placed, self.owners));
+            infos.push(placed);
         }
         self.layout.blocks.push(Block::Table {
             fields,
@@ -347,30 +426,36 @@ impl<'a> Interpreter<'a> {
             first_index,
             schemas,
         });
+        Ok(())
     }
 
-    fn show_records(&mut self, group: Vec<PendingBundle>, display: &Display) {
-        let (schemas, fields) = self.columns(display);
+    fn show_records(&mut self, group: Vec<PendingBundle>, display: &Display) -> Result<(), Fault> {
+        let Columns { schemas, fields } = self.columns(display)?;
+        let columns: usize = fields.iter().map(field_cost).sum();
+        let arguments: usize = schemas.iter().map(|argument| text_cost(argument.len())).sum();
+        self.spend((columns + arguments).saturating_mul(group.len()))?;
         let first_index = group[0].line;
         for bundle in group {
-            let row = cells(&fields, &bundle.info, self.owners);
+            let row = cells(&fields, &bundle.placed, self.owners);
             let record = Block::Record {
-                fields: fields.clone(),
+                fields: Arc::clone(&fields),
                 row,
-                info: bundle.info,
+                info: bundle.placed,
                 first_index,
-                schemas: schemas.clone(),
+                schemas: Arc::clone(&schemas),
             };
             self.push(bundle.line, record);
         }
+        Ok(())
     }
 
     fn show_files(&mut self, group: Vec<PendingBundle>, display: &Display) -> Result<(), Fault> {
         let FileDisplay { path, properties } = FileDisplay::parse(display)?;
         let max_lines = max_lines(&properties)?;
-        let pixels = |key: &str| property(&properties, key).and_then(|text| text.parse().ok());
-        for PendingBundle { line, info, .. } in group {
-            let block = if !info.contains_key("metadata") {
+        let pixels = |key: &str| property(&properties, key).and_then(number::integer);
+        self.spend(text_cost(path.len()).saturating_mul(group.len()))?;
+        for PendingBundle { line, placed: info, .. } in group {
+            let block = if !info.info.contains_key("metadata") {
                 Block::Error {
                     text: "ERROR: cannot access bundle".to_owned(),
                 }
@@ -404,16 +489,17 @@ impl<'a> Interpreter<'a> {
         for key in ["x", "y"] {
             labels.extend(
                 property(&properties, key)
-                    .and_then(|text| text.parse::<i64>().ok())
+                    .and_then(number::integer)
                     .map(|n| (key, json!(n))),
             );
         }
+        self.spend(text_cost(path.len()).saturating_mul(group.len()))?;
         let block = self.layout.blocks.len();
-        let mut bundles = Vec::new();
+        let mut bundles = Vec::with_capacity(group.len());
         for (row, bundle) in group.into_iter().enumerate() {
             self.layout.direct[bundle.line] = Some((block, row));
-            let name = genpath::value(&bundle.info, name_path, self.owners);
-            bundles.push((bundle.info, name));
+            let name = placed_value(&bundle.placed, name_path, self.owners);
+            bundles.push((bundle.placed, name));
         }
         self.layout.blocks.push(Block::Graph {
             bundles,
@@ -425,20 +511,29 @@ impl<'a> Interpreter<'a> {
     }
 }
 
-fn cells(fields: &[SchemaField], info: &BundleInfo, owners: &OwnerNames) -> Vec<Cell> {
+/// The value of a genpath that does not read a file, of an item: `id` and `sort_key` are the item's.
+fn placed_value(placed: &PlacedInfo, genpath: &str, owners: &OwnerNames) -> Value {
+    match (genpath, placed.id, placed.sort_key) {
+        ("id", Some(id), _) => json!(id),
+        ("sort_key", _, Some(key)) => json!(key),
+        _ => genpath::value(&placed.info, genpath, owners),
+    }
+}
+
+fn cells(fields: &[SchemaField], placed: &PlacedInfo, owners: &OwnerNames) -> Vec<Cell> {
     fields
         .iter()
         .map(|field| {
             if genpath::is_file(&field.genpath) {
                 Cell::File(FileCell {
-                    bundle_uuid: info.get("uuid").and_then(Value::as_str).unwrap_or("").to_owned(),
+                    bundle_uuid: placed.uuid().to_owned(),
                     genpath: field.genpath.clone(),
                     post: field.post.clone(),
                 })
             } else {
                 Cell::Value(post::apply(
                     field.post.as_deref(),
-                    genpath::value(info, &field.genpath, owners),
+                    placed_value(placed, &field.genpath, owners),
                 ))
             }
         })

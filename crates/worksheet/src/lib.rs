@@ -9,6 +9,7 @@ mod file;
 mod genpath;
 mod interpret;
 mod layout;
+mod number;
 mod page;
 mod post;
 mod reader;

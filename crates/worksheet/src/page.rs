@@ -1,12 +1,14 @@
 //! A worksheet as the server loaded it, and the answers of the interpretation endpoints (language sections 12 and 13).
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use domain::worksheet::{ItemType, PlacedItem};
 use domain::{Error, Result, Uuid};
 use serde_json::{Map, Value, json};
 
-use crate::block::{Block, FileCell};
+use crate::block::{Block, FileCell, PlacedInfo};
 use crate::genpath::{BundleInfo, INVALID, OwnerNames, is_file};
 use crate::interpret::{Content, Line, interpret, interpret_results};
 use crate::layout::Layout;
@@ -22,10 +24,10 @@ pub struct Page {
     /// Items in display order.
     pub items: Vec<PlacedItem>,
     /// Infos of the bundles that exist: [`crate::bundle_info`], or [`crate::private_info`] for unreadable ones.
-    pub bundles: HashMap<Uuid, BundleInfo>,
+    pub bundles: HashMap<Uuid, Arc<BundleInfo>>,
     /// Infos of the linked worksheets that exist: the members of a `subworksheets_block`, `name` being `<private>` and the
     /// others null for unreadable ones.
-    pub worksheets: HashMap<Uuid, Map<String, Value>>,
+    pub worksheets: HashMap<Uuid, Arc<BundleInfo>>,
     /// User names by id, for the genpath `owner`.
     pub owners: OwnerNames,
 }
@@ -47,7 +49,7 @@ impl Page {
         source::emit(self.items.iter().map(|placed| &placed.item), |item| {
             if item.item_type == ItemType::Bundle {
                 let info = item.bundle_uuid.and_then(|uuid| self.bundles.get(&uuid));
-                return info.map(source::describe_bundle).unwrap_or_default();
+                return info.map(|info| source::describe_bundle(info)).unwrap_or_default();
             }
             let info = item.subworksheet_uuid.and_then(|uuid| self.worksheets.get(&uuid));
             source::describe_worksheet(
@@ -79,15 +81,16 @@ impl Page {
     /// nothing.
     pub async fn directive(&self, text: &str, reader: &dyn Reader) -> Vec<Value> {
         let lines = self.lines();
-        let wanted = |line: &Line| matches!(&line.content, Content::Directive(tokens) if serialise(tokens) == text);
+        let wanted = |line: &Line<'_>| matches!(&line.content, Content::Directive(tokens) if serialise(tokens) == text);
         let Some(at) = lines
             .iter()
             .position(|line| search_command(&line.content).is_some() && wanted(line))
         else {
             return Vec::new();
         };
-        let results = expand(&lines[at], reader).await;
-        resolve_all(interpret_results(&lines[..at], &results, &self.owners), true, reader).await
+        let results = HashMap::from([(at, expand(&lines[at], reader).await)]);
+        let blocks = interpret_results(&lines, &results, &self.owners).remove(&at);
+        resolve_all(blocks.unwrap_or_default(), true, reader).await
     }
 
     /// Refresh: one slot per block of brief mode, null unless the block shows one of the bundles; inside, the infos of all
@@ -96,22 +99,22 @@ impl Page {
         let wanted: HashSet<&str> = uuids.iter().map(String::as_str).collect();
         let lines = self.lines();
         let layout = interpret(&lines, &self.owners);
-        let mut searches = HashMap::new();
+        let (mut searches, mut results) = (HashMap::new(), HashMap::new());
         for (at, line) in lines.iter().enumerate() {
             if search_command(&line.content) == Some("search")
                 && let Some(block) = layout.block_of(at)
             {
                 searches.insert(block, at);
+                results.insert(at, expand(line, reader).await);
             }
         }
+        let mut found = interpret_results(&lines, &results, &self.owners);
         let mut slots = Vec::new();
         for (index, block) in layout.blocks.into_iter().enumerate() {
             let shown = match (&block, searches.get(&index)) {
                 (Block::Placeholder { .. }, Some(at)) => {
-                    let results = expand(&lines[*at], reader).await;
-                    interpret_results(&lines[..*at], &results, &self.owners)
-                        .into_iter()
-                        .find(|b| shows(b, &wanted))
+                    let blocks = found.remove(at).unwrap_or_default();
+                    blocks.into_iter().find(|block| shows(block, &wanted))
                 }
                 _ => Some(block).filter(|block| shows(block, &wanted)),
             };
@@ -133,7 +136,7 @@ impl Page {
         }
     }
 
-    fn lines(&self) -> Vec<Line> {
+    fn lines(&self) -> Vec<Line<'_>> {
         self.items
             .iter()
             .enumerate()
@@ -141,38 +144,33 @@ impl Page {
             .collect()
     }
 
-    fn line(&self, source: usize, placed: &PlacedItem) -> Line {
-        let (id, sort_key) = (json!(placed.id), json!(placed.sort_key));
+    fn line<'a>(&self, source: usize, placed: &'a PlacedItem) -> Line<'a> {
         let item = &placed.item;
         let content = match item.item_type {
-            ItemType::Markup => Content::Markup(item.value.clone()),
+            ItemType::Markup => Content::Markup(Cow::Borrowed(&item.value)),
             ItemType::Directive => match tokenize(&item.value) {
                 Ok(tokens) => Content::Directive(tokens),
                 Err(error) => Content::Broken(error.message),
             },
             ItemType::Bundle => {
                 let known = item.bundle_uuid.and_then(|uuid| self.bundles.get(&uuid));
-                let mut info = known.cloned().unwrap_or_else(|| only_uuid(item.bundle_uuid));
-                info.insert("id".to_owned(), id.clone());
-                info.insert("sort_key".to_owned(), sort_key.clone());
-                Content::Bundle(info)
+                Content::Bundle(known.map_or_else(|| Arc::new(only_uuid(item.bundle_uuid)), Arc::clone))
             }
             ItemType::Worksheet => {
                 let known = item.subworksheet_uuid.and_then(|uuid| self.worksheets.get(&uuid));
-                let mut info = known.cloned().unwrap_or_else(|| {
+                let missing = || {
                     let mut info = only_uuid(item.subworksheet_uuid);
                     info.insert("name".to_owned(), json!(INVALID));
                     info.insert("title".to_owned(), Value::Null);
-                    info
-                });
-                info.insert("sort_key".to_owned(), sort_key.clone());
-                Content::Worksheet(info)
+                    Arc::new(info)
+                };
+                Content::Worksheet(known.map_or_else(missing, Arc::clone))
             }
         };
         Line {
             source,
-            id,
-            sort_key,
+            id: Some(placed.id),
+            sort_key: Some(placed.sort_key),
             content,
         }
     }
@@ -182,7 +180,7 @@ fn only_uuid(uuid: Option<Uuid>) -> BundleInfo {
     Map::from_iter([("uuid".to_owned(), json!(uuid))])
 }
 
-fn search_command(content: &Content) -> Option<&str> {
+fn search_command<'a>(content: &'a Content<'_>) -> Option<&'a str> {
     match content {
         Content::Directive(tokens) => tokens
             .first()
@@ -193,36 +191,33 @@ fn search_command(content: &Content) -> Option<&str> {
 }
 
 /// What a search directive stands for: bundles, worksheets, a line of text, or an error.
-async fn expand(line: &Line, reader: &dyn Reader) -> Vec<Line> {
+async fn expand(line: &Line<'_>, reader: &dyn Reader) -> Vec<Line<'static>> {
     let Content::Directive(tokens) = &line.content else {
-        return vec![line.clone()];
+        return Vec::new();
     };
     let result = if tokens.first().is_some_and(|command| command == "wsearch") {
-        reader
-            .search_worksheets(&tokens[1..])
-            .await
-            .map(|infos| infos.into_iter().map(Content::Worksheet).collect())
+        reader.search_worksheets(&tokens[1..]).await.map(|infos| {
+            infos
+                .into_iter()
+                .map(|info| Content::Worksheet(Arc::new(info)))
+                .collect()
+        })
     } else {
         search_bundles(&tokens[1..], reader).await
     };
-    let contents: Vec<Content> = result.unwrap_or_else(|error| vec![Content::Broken(error.message)]);
+    let contents: Vec<Content<'static>> = result.unwrap_or_else(|error| vec![Content::Broken(error.message)]);
     contents
         .into_iter()
-        .map(|mut content| {
-            if let Content::Bundle(info) | Content::Worksheet(info) = &mut content {
-                info.insert("sort_key".to_owned(), Value::Null);
-            }
-            Line {
-                source: line.source,
-                id: Value::Null,
-                sort_key: Value::Null,
-                content,
-            }
+        .map(|content| Line {
+            source: line.source,
+            id: None,
+            sort_key: None,
+            content,
         })
         .collect()
 }
 
-async fn search_bundles(keywords: &[String], reader: &dyn Reader) -> Result<Vec<Content>> {
+async fn search_bundles(keywords: &[String], reader: &dyn Reader) -> Result<Vec<Content<'static>>> {
     let mut format = None;
     let mut terms = Vec::new();
     for keyword in keywords {
@@ -232,22 +227,18 @@ async fn search_bundles(keywords: &[String], reader: &dyn Reader) -> Result<Vec<
         }
     }
     Ok(match reader.search(&terms).await? {
-        Found::Bundles(infos) => infos.into_iter().map(Content::Bundle).collect(),
+        Found::Bundles(infos) => infos.into_iter().map(|info| Content::Bundle(Arc::new(info))).collect(),
         Found::Aggregate(value) => {
             // The sum over nothing is nothing.
             let value = if value.is_null() { json!(0) } else { value };
             let value = post::apply(format, value);
-            vec![Content::Markup(domain::literal::display(&value))]
+            vec![Content::Markup(Cow::Owned(domain::literal::display(&value)))]
         }
     })
 }
 
 fn shows(block: &Block, wanted: &HashSet<&str>) -> bool {
-    let is_wanted = |info: &BundleInfo| {
-        info.get("uuid")
-            .and_then(Value::as_str)
-            .is_some_and(|uuid| wanted.contains(uuid))
-    };
+    let is_wanted = |placed: &PlacedInfo| wanted.contains(placed.uuid());
     match block {
         Block::Table { infos, .. } => infos.iter().any(is_wanted),
         Block::Record { info, .. } | Block::Contents { info, .. } | Block::Image { info, .. } => is_wanted(info),

@@ -5,6 +5,8 @@ use jiff::tz::TimeZone;
 use regex::RegexBuilder;
 use serde_json::{Value, json};
 
+use crate::number;
+
 /// Longest pattern of `s/…/…`, and most bytes its compiled form may take.
 const MAX_PATTERN: usize = 1000;
 const MAX_COMPILED: usize = 1 << 20;
@@ -70,7 +72,7 @@ fn float(value: &Value) -> Option<f64> {
     match value {
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().replace('_', "").parse().ok(),
+        Value::String(text) => number::float(text),
         _ => None,
     }
 }
@@ -101,7 +103,7 @@ fn slice(function: &str, value: &Value) -> Step {
     };
     let bound = |text: &str| match text.trim() {
         "" => Some(None),
-        number => number.parse::<i64>().ok().map(Some),
+        text => number::integer(text).map(Some),
     };
     let (Some(from), Some(to)) = (bound(from), bound(to)) else {
         return Step::Fail;

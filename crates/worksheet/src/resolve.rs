@@ -7,9 +7,8 @@ use domain::{Error, ErrorKind};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use crate::block::{Block, Cell, FileCell, Row, bundles_spec, record_rows, row_object, sort_keys, status};
+use crate::block::{Block, Cell, FileCell, PlacedInfo, Row, bundles_spec, record_rows, row_object, sort_keys, status};
 use crate::file;
-use crate::genpath::BundleInfo;
 use crate::post;
 use crate::reader::{Reader, Target, is_forbidden};
 
@@ -62,7 +61,7 @@ async fn try_resolve(block: Block, brief: bool, reader: &dyn Reader) -> domain::
             json!({
                 "mode": "table_block", "header": header, "rows": rows, "bundles_spec": bundles_spec(&infos),
                 "status": status(code), "sort_keys": sort_keys(&infos), "first_bundle_source_index": first_index,
-                "using_schemas": schemas,
+                "using_schemas": &*schemas,
             })
         }
         Block::Record {
@@ -77,7 +76,7 @@ async fn try_resolve(block: Block, brief: bool, reader: &dyn Reader) -> domain::
             json!({
                 "mode": "record_block", "header": ["key", "value"], "rows": rows, "bundles_spec": bundles_spec([&info]),
                 "status": status(code), "sort_keys": sort_keys([&info]), "first_bundle_source_index": first_index,
-                "using_schemas": schemas,
+                "using_schemas": &*schemas,
             })
         }
         Block::Contents { info, path, max_lines } => contents(&info, &path, max_lines, reader).await?,
@@ -120,7 +119,7 @@ async fn try_resolve(block: Block, brief: bool, reader: &dyn Reader) -> domain::
             })
         }
         Block::Subworksheets { infos } => {
-            json!({"mode": "subworksheets_block", "sort_keys": sort_keys(&infos), "subworksheet_infos": infos})
+            json!({"mode": "subworksheets_block", "sort_keys": sort_keys(&infos), "subworksheet_infos": infos.iter().map(PlacedInfo::to_value).collect::<Vec<_>>()})
         }
         Block::Placeholder { directive, sort_key } => {
             json!({"mode": "placeholder_block", "directive": directive, "sort_keys": [sort_key]})
@@ -130,12 +129,8 @@ async fn try_resolve(block: Block, brief: bool, reader: &dyn Reader) -> domain::
     Ok(value)
 }
 
-fn uuid(info: &BundleInfo) -> &str {
-    info.get("uuid").and_then(Value::as_str).unwrap_or("")
-}
-
-async fn contents(info: &BundleInfo, path: &str, max_lines: usize, reader: &dyn Reader) -> domain::Result<Value> {
-    let (lines, code) = match reader.read(uuid(info), path, file::head_limit(max_lines)).await? {
+async fn contents(info: &PlacedInfo, path: &str, max_lines: usize, reader: &dyn Reader) -> domain::Result<Value> {
+    let (lines, code) = match reader.read(info.uuid(), path, file::head_limit(max_lines)).await? {
         Target::File { bytes, size } => (json!(file::head(&bytes, size, max_lines)), "ready"),
         Target::Directory => (json!(["<directory>"]), "ready"),
         Target::NotFound => (Value::Null, "not_found"),
@@ -146,8 +141,8 @@ async fn contents(info: &BundleInfo, path: &str, max_lines: usize, reader: &dyn 
     }))
 }
 
-async fn image(info: &BundleInfo, path: &str, reader: &dyn Reader) -> domain::Result<Value> {
-    let (data, status) = match reader.read(uuid(info), path, MAX_IMAGE).await? {
+async fn image(info: &PlacedInfo, path: &str, reader: &dyn Reader) -> domain::Result<Value> {
+    let (data, status) = match reader.read(info.uuid(), path, MAX_IMAGE).await? {
         Target::File { bytes, size } if bytes.len() as u64 == size => (
             json!(base64::engine::general_purpose::STANDARD.encode(bytes)),
             status("ready"),
@@ -168,18 +163,18 @@ async fn image(info: &BundleInfo, path: &str, reader: &dyn Reader) -> domain::Re
 }
 
 async fn graph(
-    bundles: &[(BundleInfo, Value)],
+    bundles: &[(PlacedInfo, Value)],
     path: &str,
     max_lines: usize,
     reader: &dyn Reader,
 ) -> domain::Result<Value> {
     let mut trajectories = Vec::new();
     for (info, name) in bundles {
-        let mut trajectory = json!({"bundle_uuid": uuid(info), "target_genpath": path});
+        let mut trajectory = json!({"bundle_uuid": info.uuid(), "target_genpath": path});
         if !name.is_null() {
             trajectory["display_name"] = name.clone();
         }
-        if let Target::File { bytes, size } = reader.read(uuid(info), path, file::head_limit(max_lines)).await? {
+        if let Target::File { bytes, size } = reader.read(info.uuid(), path, file::head_limit(max_lines)).await? {
             let lines = file::head(&bytes, size, max_lines);
             let points: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
             trajectory["points"] = json!(points);

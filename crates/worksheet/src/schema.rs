@@ -1,6 +1,7 @@
 //! Schemas: named lists of table columns (language section 6).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use domain::{Error, Result};
 use serde_json::{Value, json};
@@ -56,34 +57,54 @@ fn default_name(genpath: &str) -> &str {
     last.rsplit(':').next().unwrap_or("")
 }
 
-/// The schemas known at one place of a worksheet.
+/// Most columns of a schema or a table. `addschema` can double a schema with each line, so there must be an end.
+pub const MAX_FIELDS: usize = 1000;
+
+/// The schemas known at one place of a worksheet. A copy shares the definitions.
 #[derive(Clone, Debug, Default)]
 pub struct Schemas {
-    defined: HashMap<String, Vec<SchemaField>>,
+    defined: HashMap<String, Arc<Vec<SchemaField>>>,
 }
 
 impl Schemas {
     /// Starts a definition, which replaces an older one.
     pub fn define(&mut self, name: &str) {
-        self.defined.insert(name.to_owned(), Vec::new());
+        self.defined.insert(name.to_owned(), Arc::default());
     }
 
-    /// Appends fields to a schema that [`Self::define`] started.
-    pub fn extend(&mut self, name: &str, fields: impl IntoIterator<Item = SchemaField>) {
-        self.defined.entry(name.to_owned()).or_default().extend(fields);
+    /// Appends fields to a schema that [`Self::define`] started. Fails, and appends nothing, above [`MAX_FIELDS`].
+    pub fn extend(&mut self, name: &str, fields: &[SchemaField]) -> Result<()> {
+        let defined = Arc::make_mut(self.defined.entry(name.to_owned()).or_default());
+        if defined.len() + fields.len() > MAX_FIELDS {
+            return Err(Error::usage(format!(
+                "schema `{name}` would have more than {MAX_FIELDS} columns; split it"
+            )));
+        }
+        defined.extend_from_slice(fields);
+        Ok(())
     }
 
     /// The fields of a schema; user-defined ones shadow built-in ones.
-    pub fn get(&self, name: &str) -> Option<Vec<SchemaField>> {
-        self.defined.get(name).cloned().or_else(|| built_in(name))
+    pub fn get(&self, name: &str) -> Option<Arc<Vec<SchemaField>>> {
+        self.defined.get(name).cloned().or_else(|| built_in(name).map(Arc::new))
     }
 
     /// The fields of the arguments of `display table` or `display record`: schema names or inline `name:genpath:post`.
-    pub fn resolve(&self, arguments: &[String]) -> Vec<SchemaField> {
-        arguments
-            .iter()
-            .flat_map(|argument| self.get(argument).unwrap_or_else(|| vec![inline(argument)]))
-            .collect()
+    /// Fails above [`MAX_FIELDS`].
+    pub fn resolve(&self, arguments: &[String]) -> Result<Vec<SchemaField>> {
+        let mut fields = Vec::new();
+        for argument in arguments {
+            match self.get(argument) {
+                Some(schema) => fields.extend_from_slice(&schema),
+                None => fields.push(inline(argument)),
+            }
+            if fields.len() > MAX_FIELDS {
+                return Err(Error::usage(format!(
+                    "the display has more than {MAX_FIELDS} columns; show fewer schemas"
+                )));
+            }
+        }
+        Ok(fields)
     }
 }
 
@@ -175,14 +196,29 @@ mod tests {
             ("uuid", "uuid[0:8]", "uuid", Some("[0:8]")),
         ] {
             assert_eq!(
-                schemas.resolve(&[argument.to_owned()]),
+                schemas.resolve(&[argument.to_owned()]).unwrap(),
                 [SchemaField::new(name, genpath, post)],
                 "{argument}"
             );
         }
-        assert_eq!(schemas.resolve(&words("default")).len(), 6);
+        assert_eq!(schemas.resolve(&words("default")).unwrap().len(), 6);
         schemas.define("name");
-        schemas.extend("name", [SchemaField::new("x", "y", None)]);
-        assert_eq!(schemas.resolve(&words("name"))[0].name, "x");
+        schemas.extend("name", &[SchemaField::new("x", "y", None)]).unwrap();
+        assert_eq!(schemas.resolve(&words("name")).unwrap()[0].name, "x");
+    }
+
+    #[test]
+    fn schemas_and_displays_have_a_largest_width() {
+        let mut schemas = Schemas::default();
+        schemas.define("s");
+        let field = SchemaField::new("x", "y", None);
+        schemas.extend("s", &vec![field.clone(); MAX_FIELDS]).unwrap();
+        let error = schemas.extend("s", &[field]).unwrap_err().message;
+        assert_eq!(error, "schema `s` would have more than 1000 columns; split it");
+        assert_eq!(schemas.resolve(&words("s")).unwrap().len(), MAX_FIELDS);
+        assert_eq!(
+            schemas.resolve(&words("s s")).unwrap_err().message,
+            "the display has more than 1000 columns; show fewer schemas"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Source text to items and back (language sections 2 and 3).
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use domain::spec::{BundleSpec, WorksheetSpec};
@@ -57,16 +58,16 @@ pub fn parse_line(line: &str) -> Result<SourceLine> {
     if let Some(rest) = line.strip_prefix("//") {
         return Ok(SourceLine::Item(Item::directive(serialise(&["%", rest]))));
     }
-    if let Some(spec) = capture(&BUNDLE, line)
-        && is_reference(spec)
-    {
-        return Ok(SourceLine::Bundle {
-            spec: spec.trim().to_owned(),
+    if let Some(spec) = capture(&BUNDLE, line).map(trim) {
+        return Ok(if is_reference(spec) {
+            SourceLine::Bundle { spec: spec.to_owned() }
+        } else {
+            SourceLine::Item(Item::markup(line))
         });
     }
     if let Some(spec) = capture(&WORKSHEET, line) {
         return Ok(SourceLine::Worksheet {
-            spec: spec.trim().to_owned(),
+            spec: trim(spec).to_owned(),
             line: line.to_owned(),
         });
     }
@@ -81,12 +82,26 @@ pub fn check_directive(value: &str) -> Result<()> {
     tokenize(value).map(drop)
 }
 
-static BUNDLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?:\[.*\])?\s*\{([^{]*)\}\s*$"));
-static WORKSHEET: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?:\[.*\])?\s*\{\{(.*)\}\}\s*$"));
-static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*%\s*(.*)$"));
+/// The value of a stored directive as clients get it. Clients split it themselves, and some give up a whole worksheet
+/// for one open quote; a value that cannot be split becomes one quoted token.
+pub fn served_directive(value: &str) -> Cow<'_, str> {
+    match tokenize(value) {
+        Ok(_) => Cow::Borrowed(value),
+        Err(_) => Cow::Owned(serialise(&[value])),
+    }
+}
 
+static BUNDLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^_*(?:\[.*\])?_*\{([^{]*)\}_*$"));
+static WORKSHEET: LazyLock<Regex> = LazyLock::new(|| pattern(r"^_*(?:\[.*\])?_*\{\{(.*)\}\}_*$"));
+static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^_*%_*(.*)$"));
+
+/// A pattern in which `_` is white space as Python knows it: also the four separators of ASCII.
 fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a constant pattern that the tests compile")
+    Regex::new(&text.replace('_', r"[\s\x1c-\x1f]")).expect("a constant pattern that the tests compile")
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 
 fn capture<'a>(pattern: &Regex, line: &'a str) -> Option<&'a str> {
@@ -165,9 +180,9 @@ pub fn describe_bundle(info: &Map<String, Value>) -> String {
     let command = text(info.get("command"));
     if !command.is_empty() {
         description.push_str(" : ");
-        description.push_str(&command.replace('\n', " "));
+        description.push_str(&command);
     }
-    description
+    description.replace('\n', " ")
 }
 
 /// The bracket text of a worksheet reference; the name is empty when unknown.
@@ -198,6 +213,7 @@ mod tests {
             ("[run z : echo ${y}]{a}", "a"),
             ("{ws/^2}", "ws/^2"),
             ("{/x}", "/x"),
+            ("\u{1c}{\u{a0}a\u{1f}}\u{3000}\r", "a"),
         ] {
             assert_eq!(parse_line(line).unwrap(), bundle(spec), "{line}");
         }
@@ -229,6 +245,7 @@ mod tests {
             "{\"k\": 1}",
             "{a}}",
             "a\r",
+            "[a]{{x]{y}}",
         ] {
             assert_eq!(
                 parse_line(line).unwrap(),
@@ -261,6 +278,19 @@ mod tests {
             (error.status(), error.message.as_str()),
             (400, "Error in source line 2: No closing quotation")
         );
+    }
+
+    #[test]
+    fn a_stored_directive_is_served_so_that_clients_can_split_it() {
+        for (value, served) in [
+            ("add 'run time' time", "add 'run time' time"),
+            ("a  b", "a  b"),
+            ("broken 'quote", r#"'broken '"'"'quote'"#),
+            ("end\\", r"'end\'"),
+        ] {
+            assert_eq!(served_directive(value), served);
+            check_directive(&served_directive(value)).unwrap();
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub fn tokenize(text: &str) -> Result<Vec<String>> {
             '\'' => read_single_quoted(&mut chars, token.get_or_insert_default())?,
             '"' => read_double_quoted(&mut chars, token.get_or_insert_default())?,
             '\\' => {
-                let escaped = chars.next().ok_or_else(|| Error::usage("No escaped character"))?;
+                let escaped = chars.next().ok_or_else(unescaped)?;
                 token.get_or_insert_default().push(escaped);
             }
             c => token.get_or_insert_default().push(c),
@@ -39,7 +39,7 @@ fn read_double_quoted(chars: &mut std::str::Chars<'_>, token: &mut String) -> Re
             None => return Err(unclosed()),
             Some('"') => return Ok(()),
             Some('\\') => match chars.next() {
-                None => return Err(unclosed()),
+                None => return Err(unescaped()),
                 Some(c @ ('"' | '\\')) => token.push(c),
                 Some(c) => token.extend(['\\', c]),
             },
@@ -50,6 +50,10 @@ fn read_double_quoted(chars: &mut std::str::Chars<'_>, token: &mut String) -> Re
 
 fn unclosed() -> Error {
     Error::usage("No closing quotation")
+}
+
+fn unescaped() -> Error {
+    Error::usage("No escaped character")
 }
 
 /// Joins tokens by blanks, each quoted where needed, so that [`tokenize`] gives the same tokens.
@@ -110,7 +114,8 @@ mod tests {
     fn open_quotes_and_backslashes_are_errors() {
         for (text, message) in [
             ("'a", "No closing quotation"),
-            ("\"a\\", "No closing quotation"),
+            ("\"a\\", "No escaped character"),
+            ("\"a\\b", "No closing quotation"),
             ("a\\", "No escaped character"),
         ] {
             assert_eq!(tokenize(text).unwrap_err().message, message);

@@ -1,6 +1,7 @@
 //! Worksheets as blocks, searches and values from files, as the web page and `cl print` show them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::extract::State;
@@ -130,6 +131,7 @@ async fn load_page(state: &AppState, viewer: &Viewer, items: Vec<PlacedItem>) ->
             .map(|host| (host.uuid, host.name.as_str()))
     };
     let infos = bundle_infos(state, viewer, &records, host).await?;
+    let infos = infos.into_iter().map(Arc::new);
     let bundles = records.iter().map(|record| record.bundle.uuid).zip(infos).collect();
     let worksheets = subworksheets(state, viewer, &items).await?;
     let owners = owner_names(state, &records).await?;
@@ -179,7 +181,7 @@ async fn subworksheets(
     state: &AppState,
     viewer: &Viewer,
     items: &[PlacedItem],
-) -> ApiResult<HashMap<Uuid, Map<String, Value>>> {
+) -> ApiResult<HashMap<Uuid, Arc<BundleInfo>>> {
     let uuids: Vec<Uuid> = items
         .iter()
         .filter_map(|placed| placed.item.subworksheet_uuid)
@@ -218,7 +220,7 @@ async fn subworksheets(
             "date_last_modified": worksheet.date_last_modified.filter(|_| readable).map(UtcTime::iso_naive),
         });
         if let Value::Object(info) = info {
-            infos.insert(uuid, info);
+            infos.insert(uuid, Arc::new(info));
         }
     }
     Ok(infos)

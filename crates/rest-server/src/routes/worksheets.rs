@@ -7,7 +7,7 @@ use api::{Document, Resource, kind};
 use axum::extract::State;
 use axum::response::Response;
 use domain::search::WorksheetQuery;
-use domain::worksheet::PlacedItem;
+use domain::worksheet::{ItemType, PlacedItem};
 use domain::{Permission, UserId, Uuid};
 use model::{GroupPermission, NewWorksheet, ObjectKind, Worksheet, WorksheetRow, WorksheetUpdate};
 use serde_json::{Value, json};
@@ -140,7 +140,10 @@ fn present_item(worksheet: Uuid, placed: &PlacedItem) -> Resource {
     let item = &placed.item;
     let attributes = ItemAttributes {
         item_type: item.item_type,
-        value: item.value.clone(),
+        value: match item.item_type {
+            ItemType::Directive => worksheet::source::served_directive(&item.value).into_owned(),
+            _ => item.value.clone(),
+        },
         sort_key: Some(placed.sort_key),
     };
     Resource::new(kind::WORKSHEET_ITEMS, placed.id.to_string(), attributes)

@@ -47,7 +47,7 @@ impl Reader for Files {
 
     async fn search(&self, keywords: &[String]) -> Result<Found> {
         match keywords.join(" ").as_str() {
-            "name=digits" => Ok(Found::Bundles(vec![infos()[&uuid(B)].clone()])),
+            "name=digits" => Ok(Found::Bundles(vec![BundleInfo::clone(&infos()[&uuid(B)])])),
             ".mine .count" => Ok(Found::Aggregate(json!(12))),
             "size=.sum" => Ok(Found::Aggregate(json!(2048))),
             "bad=" => Err(Error::usage("Unknown key: bad")),
@@ -60,7 +60,7 @@ impl Reader for Files {
     }
 }
 
-fn infos() -> HashMap<Uuid, BundleInfo> {
+fn infos() -> HashMap<Uuid, Arc<BundleInfo>> {
     let a = json!({
         "uuid": A, "bundle_type": "run", "command": "python train.py --lr 0.1", "state": "ready", "owner_id": "7",
         "metadata": {"name": "train-a", "data_size": 5018, "description": "", "time": 75.2}, "dependencies": [],
@@ -70,9 +70,9 @@ fn infos() -> HashMap<Uuid, BundleInfo> {
         "metadata": {"name": "digits", "data_size": 700, "description": "MNIST"}, "dependencies": [],
     });
     HashMap::from([
-        (uuid(A), object(&a)),
-        (uuid(B), object(&b)),
-        (uuid(P), crate::genpath::private_info(uuid(P))),
+        (uuid(A), Arc::new(object(&a))),
+        (uuid(B), Arc::new(object(&b))),
+        (uuid(P), Arc::new(crate::genpath::private_info(uuid(P)))),
     ])
 }
 
@@ -98,7 +98,10 @@ fn page(text: &str) -> Page {
             })
             .collect(),
         bundles: infos(),
-        worksheets: HashMap::from([(uuid(W), object(&json!({"uuid": W, "name": "notes", "title": null})))]),
+        worksheets: HashMap::from([(
+            uuid(W),
+            Arc::new(object(&json!({"uuid": W, "name": "notes", "title": null}))),
+        )]),
         owners: OwnerNames::from([("7".to_owned(), "ann".to_owned())]),
     }
 }
