@@ -17,30 +17,47 @@ pub struct Edited {
 impl Edited {
     /// Keeps the file and adds to `error` where it is, so that nothing typed is lost.
     pub fn keep(self, error: &Error) -> Error {
-        match self.file.keep() {
-            Ok((_, path)) => {
-                let note = format!("\nYour text is kept in {}", path.display());
-                match error {
-                    Error::Named { class, message } => Error::Named {
-                        class,
-                        message: format!("{message}{note}"),
-                    },
-                    other => Error::other(format!("{other}{note}")),
-                }
-            }
-            Err(_) => error.clone(),
-        }
+        kept(self.file, error)
     }
+}
+
+/// Puts what could not be saved into a file and adds to `error` where that is.
+pub fn keep_bytes(bytes: &[u8], suffix: &str, error: &Error) -> Error {
+    let written = new_file(suffix).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.flush()?;
+        Ok(file)
+    });
+    match written {
+        Ok(file) => kept(file, error),
+        Err(_) => error.clone(),
+    }
+}
+
+fn kept(file: NamedTempFile, error: &Error) -> Error {
+    match file.keep() {
+        Ok((_, path)) => {
+            let note = format!("\nYour text is kept in {}", path.display());
+            match error {
+                Error::Named { class, message } => Error::Named {
+                    class,
+                    message: format!("{message}{note}"),
+                },
+                other => Error::other(format!("{other}{note}")),
+            }
+        }
+        Err(_) => error.clone(),
+    }
+}
+
+fn new_file(suffix: &str) -> std::io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix("codalab-").suffix(suffix).tempfile()
 }
 
 /// Opens `text` in `EDITOR` (default `vi`; may have arguments) and waits for the end of the editor.
 pub fn edit(environment: &Environment, text: &str, suffix: &str) -> Result<Edited> {
     let failed = |what: &str, error: &dyn std::fmt::Display| Error::other(format!("cannot {what}: {error}"));
-    let mut file = tempfile::Builder::new()
-        .prefix("codalab-")
-        .suffix(suffix)
-        .tempfile()
-        .map_err(|error| failed("create a file to edit", &error))?;
+    let mut file = new_file(suffix).map_err(|error| failed("create a file to edit", &error))?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.flush())
         .map_err(|error| failed("write the file to edit", &error))?;

@@ -49,6 +49,68 @@ async fn worksheets_are_made_switched_edited_and_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn items_are_added_copied_and_edited() {
+    let mut terminal = Terminal::start().await;
+    terminal.write(
+        "append.sh",
+        "printf '%s\\n' '' '## More' \"trailing blanks  \" >> \"$1\"\n",
+    );
+    terminal.write("same.sh", "true\n");
+    terminal.write("latin1.md", "");
+    std::fs::write(terminal.path("latin1.md"), b"caf\xe9\n").unwrap();
+    for line in [
+        "work",
+        "new source",
+        "new target",
+        "work source",
+        "upload -c 'a' -n a",
+        "upload -c 'b' -n b",
+        "run :a 'cat a' -n copy",
+        "add bundle a b nosuch",
+        "add bundle b a --dest-worksheet target",
+        "add text '%   display record name  ' '// not a comment yet' '{a}' '% add \"open'",
+        "add text '%   display record name  ' '// not a comment yet' '{a}' 'Grüße 😀' '%' 'two\nlines'",
+        "add bundle a",
+        "add worksheet target source home-mira",
+        "add worksheet nosuch",
+        "print -r",
+        "wadd source target",
+        "print -r target",
+        "wadd target target",
+        "ls -u -w target",
+        "wadd source target -r",
+        "print target",
+        "wadd source",
+        "wadd nosuch target",
+        "new empty",
+        "wadd empty target",
+        "wadd empty target --replace",
+        "print -r target",
+        "wedit target -f latin1.md",
+        "wedit target -f missing.txt",
+        "wedit target --freeze",
+        "add text x --dest-worksheet target",
+        "wadd source target",
+        "wedit target -f append.sh",
+        "wedit target --unfreeze",
+        "add perhaps x",
+    ] {
+        terminal.cl(line).await;
+    }
+    for (editor, line) in [
+        ("same.sh", "wedit target"),
+        ("append.sh", "wedit target"),
+        ("same.sh", "wedit target"),
+    ] {
+        let editor = format!("sh {}", terminal.path(editor).display());
+        terminal.set("EDITOR", &editor);
+        terminal.cl(line).await;
+    }
+    terminal.cl("print -r target").await;
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_go_up_and_come_back() {
     let mut terminal = Terminal::start().await;
     terminal.write("a.txt", "c\nb\na\n");

@@ -61,12 +61,7 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
             let items = specs.iter().map(|text| text_item(text)).collect();
             append(&destination, items).await
         }
-        "bundle" => {
-            for spec in specs {
-                add_bundle(cli, spec, &destination, with_dependencies).await?;
-            }
-            Ok(())
-        }
+        "bundle" => add_bundles(cli, specs, &destination, with_dependencies).await,
         _ => {
             let mut items = Vec::new();
             for spec in specs {
@@ -81,44 +76,57 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     }
 }
 
-async fn add_bundle(cli: &mut Cli, spec: &str, destination: &Worksheet, with_dependencies: bool) -> Result<()> {
-    let current = if spec.contains("::") {
-        destination.clone()
-    } else {
-        cli.current_worksheet().await?
-    };
-    let target = cli.target(spec, &current, true).await?;
-    let mut uuids = Vec::new();
-    if with_dependencies {
-        let info = target
-            .client
-            .fetch_one(&format!("bundles/{}", target.uuid), Query::new())
-            .await?;
-        uuids.extend(
-            dependencies_of(&info)
-                .iter()
-                .map(|dependency| field(dependency, "parent_uuid").to_owned()),
-        );
-    }
-    uuids.push(target.uuid);
-    for uuid in uuids {
-        let elsewhere = target.client.address() != destination.client.address();
-        if elsewhere && !copying::exists(&destination.client, &uuid).await? {
-            copying::copy(cli, &target.client, &uuid, &destination.client, Some(&destination.uuid)).await?;
+/// Everything is resolved before the first item is added, so that a mistake in the last spec changes nothing.
+async fn add_bundles(cli: &mut Cli, specs: &[String], destination: &Worksheet, with_dependencies: bool) -> Result<()> {
+    let mut bundles = Vec::new();
+    for spec in specs {
+        let current = if spec.contains("::") {
+            destination.clone()
         } else {
-            append(destination, vec![json!({"type": "bundle", "bundle": uuid})]).await?;
+            cli.current_worksheet().await?
+        };
+        let target = cli.target(spec, &current, true).await?;
+        if with_dependencies {
+            let path = format!("bundles/{}", target.uuid);
+            let info = target.client.fetch_one(&path, Query::new()).await?;
+            bundles.extend(
+                dependencies_of(&info)
+                    .iter()
+                    .map(|dependency| (target.client.clone(), field(dependency, "parent_uuid").to_owned())),
+            );
+        }
+        bundles.push((target.client, target.uuid));
+    }
+    let mut items = Vec::new();
+    for (client, uuid) in bundles {
+        let elsewhere = client.address() != destination.client.address();
+        if elsewhere && !copying::exists(&destination.client, &uuid).await? {
+            append(destination, std::mem::take(&mut items)).await?;
+            copying::copy(cli, &client, &uuid, &destination.client, Some(&destination.uuid)).await?;
+        } else {
+            items.push(json!({"type": "bundle", "bundle": uuid}));
         }
     }
-    Ok(())
+    append(destination, items).await
 }
 
-/// Appends items, in order, with one request.
+/// Appends items, in order, with one request; none without items.
 pub async fn append(worksheet: &Worksheet, items: Vec<Value>) -> Result<()> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    send_items(worksheet, items, false).await
+}
+
+/// Appends items, or replaces what the worksheet has by them.
+pub(super) async fn send_items(worksheet: &Worksheet, items: Vec<Value>, replace: bool) -> Result<()> {
     let resources = items
         .into_iter()
         .map(|item| item_resource(&worksheet.uuid, &item))
         .collect();
-    let query = Query::new().with("uuid", worksheet.uuid.clone());
+    let query = Query::new()
+        .with("uuid", worksheet.uuid.clone())
+        .flag("replace", replace);
     worksheet.client.create("worksheet-items", query, resources).await?;
     Ok(())
 }

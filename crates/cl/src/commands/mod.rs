@@ -20,6 +20,7 @@ mod search;
 mod server;
 mod status;
 mod upload;
+mod wadd;
 mod wait;
 mod wedit;
 mod wls;
@@ -108,6 +109,7 @@ pub static COMMANDS: &[Command] = &[
     kill::COMMAND,
     new::COMMAND,
     add::COMMAND,
+    wadd::COMMAND,
     work::COMMAND,
     print::COMMAND,
     wedit::COMMAND,

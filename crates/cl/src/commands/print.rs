@@ -1,6 +1,7 @@
 //! `cl print`: a worksheet as text, rendered or as its source.
 
 use client::{Client, Object, Query};
+use domain::id::is_uuid;
 use domain::literal::display;
 use serde_json::{Value, json};
 
@@ -141,14 +142,23 @@ async fn print_contents(cli: &mut Cli, client: &Client, block: &Object) -> Resul
     let lines = block.get("max_lines").and_then(Value::as_u64).unwrap_or(DEFAULT_LINES);
     match contents::show(&mut cli.ui, client, uuid, path, lines, 0).await {
         Ok(_) => Ok(()),
-        Err(Error::Named { message, .. } | Error::Plain(message)) => cli.ui.line(format!("ERROR: {message}")),
+        Err(
+            Error::Named {
+                class: "UsageError" | "NotFoundError",
+                message,
+            }
+            | Error::Plain(message),
+        ) => cli.ui.line(format!("ERROR: {message}")),
         Err(error) => Err(error),
     }
 }
 
 /// The block with cells that are still references to files filled in by the server; `None` if there are no such cells.
 async fn fill_cells(client: &Client, block: &Value) -> Result<Option<Value>> {
-    let Some(rows) = block.get("rows").filter(|rows| has_open_cells(rows)) else {
+    let Some(rows) = block
+        .get("rows")
+        .filter(|rows| is_unfinished(block) && has_open_cells(rows))
+    else {
         return Ok(None);
     };
     let body = json!({"contents": rows});
@@ -162,13 +172,26 @@ async fn fill_cells(client: &Client, block: &Value) -> Result<Option<Value>> {
     Ok(Some(block))
 }
 
+/// Whether the server left cells open. In a finished block a list that looks like a reference is a value of a file, and
+/// not to be read as one.
+fn is_unfinished(block: &Value) -> bool {
+    block.pointer("/status/code").and_then(Value::as_str) != Some("ready")
+}
+
 fn has_open_cells(rows: &Value) -> bool {
-    let open = |cell: &Value| matches!(cell.as_array().map(Vec::as_slice), Some([Value::String(_), Value::String(path), _]) if path.starts_with('/'));
     rows.as_array()
         .into_iter()
         .flatten()
         .filter_map(Value::as_object)
-        .any(|row| row.values().any(open))
+        .any(|row| row.values().any(is_reference))
+}
+
+/// `[full uuid, path from the root of the bundle, post-processor or null]`.
+fn is_reference(cell: &Value) -> bool {
+    let Some([Value::String(uuid), Value::String(path), post]) = cell.as_array().map(Vec::as_slice) else {
+        return false;
+    };
+    is_uuid(uuid) && path.starts_with('/') && (post.is_null() || post.is_string())
 }
 
 #[cfg(test)]
@@ -210,10 +233,23 @@ mod tests {
         assert_eq!(shown(json!({"mode": "hologram_block"})), None);
     }
 
+    const UUID: &str = "0x4f1e2c8a9b7d4e53a6c0d1e2f3a4b5c6";
+
+    #[test]
+    fn a_finished_block_has_no_open_cells() {
+        assert!(!is_unfinished(&json!({"status": {"code": "ready"}})));
+        assert!(is_unfinished(&json!({"status": {"code": "briefly_loaded"}})));
+        assert!(is_unfinished(&json!({})));
+    }
+
     #[test]
     fn only_references_to_files_are_open_cells() {
         for (rows, open) in [
-            (json!([{"name": "x", "error": ["0x1", "/stats:error", null]}]), true),
+            (json!([{"name": "x", "error": [UUID, "/stats:error", null]}]), true),
+            (json!([{"name": "x", "error": [UUID, "/stats:error", "%.2f"]}]), true),
+            (json!([{"error": ["0x1", "/stats:error", null]}]), false),
+            (json!([{"error": [UUID, "stats:error", null]}]), false),
+            (json!([{"error": [UUID, "/stats:error", 1]}]), false),
             (json!([{"tags": ["a", "b", "c"]}]), false),
             (json!([{"value": ["Forbidden"]}]), false),
             (json!([]), false),

@@ -75,11 +75,7 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     }
     let before = worksheet.client.fetch_one(&path, Query::new().include(INCLUDE)).await?;
     match parsed.text("file") {
-        Some(file) => {
-            let text = read_source(file)?;
-            let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-            save(&worksheet, lines.join("\n")).await?;
-        }
+        Some(file) => replace_contents(cli, &worksheet, file).await?,
         None => edit_contents(cli, &worksheet, &before).await?,
     }
     cli.ui
@@ -125,27 +121,72 @@ async fn change_metadata(worksheet: &Worksheet, parsed: &Parsed) -> Result<()> {
     Ok(())
 }
 
+/// Replaces the contents by a file, blanks at the ends of lines left out. What came from standard input and could not be
+/// saved is put into a file.
+async fn replace_contents(cli: &mut Cli, worksheet: &Worksheet, file: &str) -> Result<()> {
+    let bytes = read_file(file)?;
+    let outcome = match source_text(file, &bytes) {
+        Ok(text) if text.is_empty() => {
+            save(worksheet, text).await?;
+            cli.ui.notice(
+                "The worksheet holds one empty line now; cl wrm counts it as an item and deletes the worksheet only with \
+                 --force.",
+            );
+            Ok(())
+        }
+        Ok(text) => save(worksheet, text).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Err(error) if file == "-" => Err(editor::keep_bytes(&bytes, ".md", &error)),
+        other => other,
+    }
+}
+
 async fn edit_contents(cli: &mut Cli, worksheet: &Worksheet, before: &Object) -> Result<()> {
-    let mut text = source::lines(&fields::related(before, "items")).join("\n");
-    text.push('\n');
+    let source = source_of(before);
+    let text = if source.is_empty() {
+        String::new()
+    } else {
+        format!("{source}\n")
+    };
     let edited = editor::edit(&cli.environment, &text, ".md")?;
-    if edited.text == text {
+    let wanted = edited.text.strip_suffix('\n').unwrap_or(&edited.text).to_owned();
+    if wanted == source {
         return Err(Error::usage("No change made; aborting"));
     }
-    // Items added by somebody else while the editor was open would be lost.
+    match save_over(worksheet, before, wanted).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(edited.keep(&error)),
+    }
+}
+
+/// Saves unless the worksheet is not any more what it was `before`: somebody else's changes would be lost.
+async fn save_over(worksheet: &Worksheet, before: &Object, text: String) -> Result<()> {
     let path = format!("worksheets/{}", worksheet.uuid);
-    let now = worksheet
-        .client
-        .fetch_one(&path, Query::new().include(&["items"]))
-        .await;
-    let saved = match now {
-        Ok(now) if now.get("last_item_id") != before.get("last_item_id") => Err(Error::usage(
-            "the worksheet was changed by somebody else meanwhile; nothing was saved",
-        )),
-        Ok(_) => save(worksheet, edited.text.lines().collect::<Vec<_>>().join("\n")).await,
-        Err(error) => Err(error.into()),
-    };
-    saved.map_err(|error| edited.keep(&error))
+    let now = worksheet.client.fetch_one(&path, Query::new().include(INCLUDE)).await?;
+    if ids_of(&now) != ids_of(before) || source_of(&now) != source_of(before) {
+        return Err(conflict(worksheet));
+    }
+    save(worksheet, text).await
+}
+
+fn conflict(worksheet: &Worksheet) -> Error {
+    let uuid = &worksheet.uuid;
+    Error::usage(format!(
+        "somebody else changed the worksheet while you edited it; nothing was saved. See their text with cl print -r \
+         {uuid}, put yours together with it, and save that with cl wedit {uuid} -f FILE."
+    ))
+}
+
+/// The text in the editor, without its last line end.
+fn source_of(sheet: &Object) -> String {
+    source::lines(&fields::related(sheet, "items")).join("\n")
+}
+
+fn ids_of(sheet: &Object) -> Vec<&str> {
+    let items = fields::related(sheet, "items");
+    items.into_iter().map(|item| fields::field(item, "id")).collect()
 }
 
 async fn save(worksheet: &Worksheet, text: String) -> Result<()> {
@@ -156,17 +197,67 @@ async fn save(worksheet: &Worksheet, text: String) -> Result<()> {
     Ok(())
 }
 
-fn read_source(file: &str) -> Result<String> {
-    let mut text = String::new();
+fn read_file(file: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     let read = if file == "-" {
-        std::io::stdin().read_to_string(&mut text)
+        std::io::stdin().read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text))
+        std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
     };
     read.map_err(|error| Error::usage(format!("cannot read {file}: {error}")))?;
-    Ok(text)
+    Ok(bytes)
+}
+
+/// The source text in a file: lines without the blanks at their ends, and without the last line end.
+fn source_text(file: &str, bytes: &[u8]) -> Result<String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let valid = &bytes[..error.valid_up_to()];
+        let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+        let name = if file == "-" { "standard input" } else { file };
+        Error::usage(format!(
+            "{name} is not UTF-8 text (line {line}); nothing was saved. Convert it first, for example with iconv -f \
+             latin1 -t utf-8."
+        ))
+    })?;
+    // What Python's `rstrip` takes for white space beyond Unicode's property: the four separators of ASCII.
+    let blank = |c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c);
+    let lines: Vec<&str> = text
+        .split_terminator('\n')
+        .map(|line| line.trim_end_matches(blank))
+        .collect();
+    Ok(lines.join("\n"))
 }
 
 fn name_and_uuid(sheet: &Object) -> String {
     format!("{}({})", fields::field(sheet, "name"), fields::field(sheet, "uuid"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_lose_the_blanks_at_line_ends_and_the_last_line_end() {
+        for (bytes, text) in [
+            ("", ""),
+            ("\n", ""),
+            ("\n\n", "\n"),
+            ("a \t\r\n  b\u{a0}\n\n", "a\n  b\n"),
+            ("a\u{2028}b\n", "a\u{2028}b"),
+            ("a\x1f\nb\rc", "a\nb\rc"),
+        ] {
+            assert_eq!(source_text("f", bytes.as_bytes()).unwrap(), text, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_named_with_its_line() {
+        let error = source_text("sheet.md", b"a\nb\n\xff\n").unwrap_err().to_string();
+        assert!(
+            error.starts_with("UsageError: sheet.md is not UTF-8 text (line 3)"),
+            "{error}"
+        );
+        let error = source_text("-", b"\xff").unwrap_err().to_string();
+        assert!(error.contains("standard input is not UTF-8 text (line 1)"), "{error}");
+    }
 }

@@ -201,7 +201,8 @@ impl Terminal {
         self.path(name).exists()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Where a file of that name is, or would be.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("files").join(name)
     }
 }
