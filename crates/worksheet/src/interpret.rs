@@ -11,9 +11,10 @@ use crate::block::{Block, Cell, FileCell, PlacedInfo};
 use crate::display::{Display, Fault, FileDisplay, max_lines, property};
 use crate::genpath::{self, BundleInfo, INVALID, OwnerNames};
 use crate::layout::Layout;
+use crate::number;
+use crate::post::Chains;
 use crate::schema::{SchemaField, Schemas};
 use crate::tokens::serialise;
-use crate::{number, post};
 
 /// One item with everything known about it. After the expansion of searches there may be more of these than items.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +128,7 @@ struct Interpreter<'a> {
     last_sort_key: Option<i64>,
     /// What is left of [`MAX_COST`].
     budget: usize,
+    chains: Arc<Chains>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -142,6 +144,7 @@ impl<'a> Interpreter<'a> {
             after_markup: false,
             last_sort_key: None,
             budget: MAX_COST,
+            chains: Arc::default(),
         }
     }
 
@@ -151,6 +154,7 @@ impl<'a> Interpreter<'a> {
             display: self.display.clone(),
             schemas: self.schemas.clone(),
             budget: self.budget,
+            chains: Arc::clone(&self.chains),
             ..Self::new(self.owners)
         }
     }
@@ -416,7 +420,7 @@ impl<'a> Interpreter<'a> {
             if !placed.info.contains_key("metadata") {
                 Arc::make_mut(&mut placed.info).insert("metadata".to_owned(), json!({"name": INVALID}));
             }
-            rows.push(cells(&fields, &placed, self.owners));
+            rows.push(self.cells(&fields, &placed));
             infos.push(placed);
         }
         self.layout.blocks.push(Block::Table {
@@ -436,7 +440,7 @@ impl<'a> Interpreter<'a> {
         self.spend((columns + arguments).saturating_mul(group.len()))?;
         let first_index = group[0].line;
         for bundle in group {
-            let row = cells(&fields, &bundle.placed, self.owners);
+            let row = self.cells(&fields, &bundle.placed);
             let record = Block::Record {
                 fields: Arc::clone(&fields),
                 row,
@@ -509,6 +513,21 @@ impl<'a> Interpreter<'a> {
         });
         Ok(())
     }
+
+    fn cells(&self, fields: &[SchemaField], placed: &PlacedInfo) -> Vec<Cell> {
+        let cell = |field: &SchemaField| {
+            if genpath::is_file(&field.genpath) {
+                return Cell::File(FileCell {
+                    bundle_uuid: placed.uuid().to_owned(),
+                    genpath: field.genpath.clone(),
+                    post: field.post.clone(),
+                });
+            }
+            let value = placed_value(placed, &field.genpath, self.owners);
+            Cell::Value(self.chains.apply(field.post.as_deref(), value))
+        };
+        fields.iter().map(cell).collect()
+    }
 }
 
 /// The value of a genpath that does not read a file, of an item: `id` and `sort_key` are the item's.
@@ -518,24 +537,4 @@ fn placed_value(placed: &PlacedInfo, genpath: &str, owners: &OwnerNames) -> Valu
         ("sort_key", _, Some(key)) => json!(key),
         _ => genpath::value(&placed.info, genpath, owners),
     }
-}
-
-fn cells(fields: &[SchemaField], placed: &PlacedInfo, owners: &OwnerNames) -> Vec<Cell> {
-    fields
-        .iter()
-        .map(|field| {
-            if genpath::is_file(&field.genpath) {
-                Cell::File(FileCell {
-                    bundle_uuid: placed.uuid().to_owned(),
-                    genpath: field.genpath.clone(),
-                    post: field.post.clone(),
-                })
-            } else {
-                Cell::Value(post::apply(
-                    field.post.as_deref(),
-                    placed_value(placed, &field.genpath, owners),
-                ))
-            }
-        })
-        .collect()
 }

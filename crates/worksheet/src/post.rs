@@ -1,70 +1,246 @@
-//! Post-processors: chains of functions on a cell value (language section 8). They never fail.
+//! Post-processors: chains of functions on a cell value (language section 8). They never fail, and they do a bounded
+//! amount of work: patterns and chains come from users, values from files.
+
+mod printf;
+mod substitute;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::literal;
 use jiff::tz::TimeZone;
-use regex::RegexBuilder;
 use serde_json::{Value, json};
 
 use crate::number;
+use printf::Format;
+use substitute::Substitution;
 
-/// Longest pattern of `s/…/…`, and most bytes its compiled form may take.
-const MAX_PATTERN: usize = 1000;
-const MAX_COMPILED: usize = 1 << 20;
+/// Most functions of a chain.
+const MAX_STEPS: usize = 64;
 
-/// What a step of a chain does.
-enum Step {
-    /// The value goes on to the next step.
-    Value(Value),
-    /// The chain stops with this text.
-    Stop(String),
-    /// The step does not apply; the chain stops with the value before it.
-    Fail,
-}
+/// Longest text that a function may make of a shorter one, in bytes: some double their input.
+const MAX_OUTPUT: usize = 1 << 20;
+
+/// What all substitutions of a page may cost, in units of 4 bytes searched.
+const MAX_WORK: u64 = 1 << 23;
+
+/// The seconds of the years 1 to 9999, which dates can have.
+const DATES: std::ops::Range<f64> = -62_135_596_800.0..253_402_300_800.0;
 
 /// Applies a chain such as `date | [0:4]`. Without one, the value itself.
 pub fn apply(chain: Option<&str>, value: Value) -> Value {
-    let Some(chain) = chain else { return value };
-    let mut value = value;
-    for function in chain.split(" | ") {
-        match step(function, &value) {
-            Step::Value(next) => value = next,
-            Step::Stop(text) => return json!(text),
-            Step::Fail => return value,
-        }
-    }
-    value
+    Chains::default().apply(chain, value)
 }
 
-fn step(function: &str, value: &Value) -> Step {
-    let (word, rest) = function.split_once(' ').unwrap_or((function, ""));
-    match function {
-        "str" => Step::Value(json!(literal::display(value))),
-        "date" => numeric(value, |seconds| {
-            Some(domain::time::format_date(seconds, &TimeZone::UTC))
-        }),
-        "duration" => numeric(value, |seconds| Some(domain::duration::format(seconds))),
-        "size" => numeric(value, |bytes| Some(domain::size::format_verbose(bytes))),
-        _ if function.starts_with('%') => numeric(value, |number| printf(function, number)),
-        _ if function.starts_with("s/") => substitute(function, value),
-        _ if function.starts_with('[') => slice(function, value),
-        _ if word == "key" && !rest.is_empty() => {
-            let key = rest.split_whitespace().next().unwrap_or("");
-            Step::Value(json!({ key: value }))
+/// The chains of a page: each is read once, and together they have one budget of work.
+pub(crate) struct Chains {
+    known: Mutex<HashMap<String, Arc<Chain>>>,
+    work: Work,
+}
+
+impl Default for Chains {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            work: Work(AtomicU64::new(MAX_WORK)),
         }
-        _ if word == "add" => add(rest, value),
-        _ => Step::Stop(format!("<invalid function: {function}>")),
     }
+}
+
+impl Chains {
+    /// Applies a chain to a value.
+    pub fn apply(&self, chain: Option<&str>, value: Value) -> Value {
+        let Some(text) = chain else { return value };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let chain = if let Some(chain) = known.get(text) {
+            Arc::clone(chain)
+        } else {
+            let chain = Arc::new(Chain::parse(text));
+            known.insert(text.to_owned(), Arc::clone(&chain));
+            chain
+        };
+        drop(known);
+        chain.apply(value, &self.work)
+    }
+}
+
+/// What may still be spent on searching.
+pub(crate) struct Work(AtomicU64);
+
+impl Work {
+    /// Whether there is enough left; if so it is taken.
+    fn spend(&self, cost: u64) -> bool {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost))
+            .is_ok()
+    }
+}
+
+struct Chain {
+    functions: Vec<Function>,
+}
+
+enum Function {
+    Text,
+    Date,
+    Duration,
+    Size,
+    /// None if the format is not one of a single number.
+    Printf(Option<Format>),
+    /// None if the pattern or the replacement is broken.
+    Substitute(Option<Box<Substitution>>),
+    Slice {
+        from: Option<i64>,
+        to: Option<i64>,
+    },
+    Key(String),
+    Add {
+        key: String,
+        value: String,
+    },
+    /// Known, but its arguments are wrong: the chain ends before it.
+    Inapplicable,
+    /// Not known: the chain ends with this text.
+    Invalid(String),
+}
+
+/// What becomes of a value.
+enum Outcome {
+    /// The next function gets this value.
+    Next(Value),
+    /// The chain ends with this value.
+    Stop(Value),
+    /// The chain ends with the value before the function.
+    Fail,
+}
+
+impl Chain {
+    fn parse(text: &str) -> Self {
+        let functions = text.split(" | ").take(MAX_STEPS).map(Function::parse);
+        Self {
+            functions: functions.collect(),
+        }
+    }
+
+    fn apply(&self, mut value: Value, work: &Work) -> Value {
+        for function in &self.functions {
+            if let Function::Key(key) = function {
+                value = json!({ key: value });
+                continue;
+            }
+            match function.apply(&value, work) {
+                Outcome::Next(next) => value = next,
+                Outcome::Stop(last) => return last,
+                Outcome::Fail => return value,
+            }
+        }
+        value
+    }
+}
+
+impl Function {
+    fn parse(text: &str) -> Self {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let invalid = || Self::Invalid(format!("<invalid function: {text}>"));
+        match text {
+            "str" => Self::Text,
+            "date" => Self::Date,
+            "duration" => Self::Duration,
+            "size" => Self::Size,
+            _ if text.starts_with('%') => Self::Printf(Format::parse(text)),
+            _ if text.starts_with("s/") => match substitute::split(text) {
+                Some((pattern, replacement)) => {
+                    Self::Substitute(Substitution::new(&pattern, &replacement).map(Box::new))
+                }
+                None => Self::Invalid(format!("<invalid regex: {text}>")),
+            },
+            _ if text.starts_with('[') => slice(text).unwrap_or_else(invalid),
+            _ if word == "key" && !rest.is_empty() => {
+                Self::Key(rest.split_whitespace().next().unwrap_or("").to_owned())
+            }
+            _ if word == "add" => {
+                let words: Vec<_> = rest.split_whitespace().collect();
+                match words[..] {
+                    [key, value] => Self::Add {
+                        key: key.to_owned(),
+                        value: value.to_owned(),
+                    },
+                    _ => Self::Inapplicable,
+                }
+            }
+            _ => invalid(),
+        }
+    }
+
+    fn apply(&self, value: &Value, work: &Work) -> Outcome {
+        match self {
+            Self::Text => bounded(literal::display(value), value),
+            Self::Date => of_number(value, date),
+            Self::Duration => of_number(value, finite(domain::duration::format)),
+            Self::Size => of_number(value, finite(domain::size::format_verbose)),
+            Self::Printf(format) => of_number(value, |number| format.as_ref()?.apply(number)),
+            Self::Substitute(substitution) => match (substitution, value) {
+                (Some(substitution), Value::String(text)) => substitution
+                    .apply(text, MAX_OUTPUT.max(text.len()), work)
+                    .map_or(Outcome::Fail, |text| Outcome::Next(json!(text))),
+                _ => Outcome::Fail,
+            },
+            Self::Slice { from, to } => match value {
+                Value::String(text) => Outcome::Next(json!(slice_text(text, *from, *to))),
+                Value::Array(items) => {
+                    let (from, to) = clamp(*from, *to, items.len());
+                    Outcome::Next(Value::Array(items[from..to].to_vec()))
+                }
+                _ => Outcome::Fail,
+            },
+            Self::Key(key) => Outcome::Next(json!({ key: value })),
+            Self::Add { key, value: added } => match value {
+                Value::Object(map) => {
+                    let mut map = map.clone();
+                    map.insert(key.clone(), json!(added));
+                    Outcome::Next(Value::Object(map))
+                }
+                other => {
+                    let text = format!("arg (<class '{}'>) not a dictionary", literal::type_name(other));
+                    Outcome::Stop(json!(text))
+                }
+            },
+            Self::Inapplicable => Outcome::Fail,
+            Self::Invalid(text) => Outcome::Stop(json!(text)),
+        }
+    }
+}
+
+/// A text that was made of a value, unless it is too long.
+fn bounded(text: String, value: &Value) -> Outcome {
+    let before = value.as_str().map_or(0, str::len);
+    if text.len() > MAX_OUTPUT.max(before) {
+        return Outcome::Fail;
+    }
+    Outcome::Next(Value::String(text))
 }
 
 /// Applies a function of a number; null stays null, other values fail.
-fn numeric(value: &Value, function: impl Fn(f64) -> Option<String>) -> Step {
+fn of_number(value: &Value, function: impl Fn(f64) -> Option<String>) -> Outcome {
     if value.is_null() {
-        return Step::Value(Value::Null);
+        return Outcome::Next(Value::Null);
     }
-    match float(value).filter(|number| number.is_finite()).and_then(function) {
-        Some(text) => Step::Value(json!(text)),
-        None => Step::Fail,
+    match float(value).and_then(function) {
+        Some(text) => Outcome::Next(json!(text)),
+        None => Outcome::Fail,
     }
+}
+
+fn date(seconds: f64) -> Option<String> {
+    DATES
+        .contains(&seconds)
+        .then(|| domain::time::format_date(seconds, &TimeZone::UTC))
+}
+
+/// A function that fails on NaN and infinities.
+fn finite(function: impl Fn(f64) -> String) -> impl Fn(f64) -> Option<String> {
+    move |number| number.is_finite().then(|| function(number))
 }
 
 /// Reads a number as Python's `float` does.
@@ -77,49 +253,33 @@ fn float(value: &Value) -> Option<f64> {
     }
 }
 
-fn add(rest: &str, value: &Value) -> Step {
-    let words: Vec<_> = rest.split_whitespace().collect();
-    let [key, added] = words.as_slice() else {
-        return Step::Fail;
-    };
-    match value {
-        Value::Object(map) => {
-            let mut map = map.clone();
-            map.insert((*key).to_owned(), json!(added));
-            Step::Value(Value::Object(map))
-        }
-        other => Step::Stop(format!(
-            "arg (<class '{}'>) not a dictionary",
-            literal::type_name(other)
-        )),
-    }
-}
-
-/// `[a:b]` on a text or a list, as in Python; text after the bracket is ignored.
-fn slice(function: &str, value: &Value) -> Step {
-    let inner = function[1..].split(']').next().unwrap_or("");
-    let Some((from, to)) = inner.split_once(':') else {
-        return Step::Stop(format!("<invalid function: {function}>"));
-    };
+/// `[a:b]`, as in Python; text after the bracket is ignored. None without colon.
+fn slice(text: &str) -> Option<Function> {
+    let inner = text[1..].split(']').next().unwrap_or("");
+    let (from, to) = inner.split_once(':')?;
     let bound = |text: &str| match text.trim() {
         "" => Some(None),
         text => number::integer(text).map(Some),
     };
-    let (Some(from), Some(to)) = (bound(from), bound(to)) else {
-        return Step::Fail;
+    Some(match (bound(from), bound(to)) {
+        (Some(from), Some(to)) => Function::Slice { from, to },
+        _ => Function::Inapplicable,
+    })
+}
+
+fn slice_text(text: &str, from: Option<i64>, to: Option<i64>) -> &str {
+    let offset = |characters: usize| text.char_indices().nth(characters).map_or(text.len(), |(at, _)| at);
+    let (from, to) = match (from.unwrap_or(0), to) {
+        // The usual case, such as `[0:8]`, does not look at the rest of a long text.
+        (from @ 0.., Some(to @ 0..)) => (from as usize, to.max(from) as usize),
+        _ => clamp(from, to, text.chars().count()),
     };
-    match value {
-        Value::String(text) => {
-            let characters: Vec<char> = text.chars().collect();
-            let (from, to) = clamp(from, to, characters.len());
-            Step::Value(json!(characters[from..to].iter().collect::<String>()))
-        }
-        Value::Array(items) => {
-            let (from, to) = clamp(from, to, items.len());
-            Step::Value(Value::Array(items[from..to].to_vec()))
-        }
-        _ => Step::Fail,
-    }
+    let start = offset(from);
+    let length = text[start..]
+        .char_indices()
+        .nth(to - from)
+        .map_or(text.len() - start, |(at, _)| at);
+    &text[start..start + length]
 }
 
 /// Bounds of a slice of `length` elements: negative ones count from the end, all are clamped, and start <= end.
@@ -131,305 +291,5 @@ fn clamp(from: Option<i64>, to: Option<i64>, length: usize) -> (usize, usize) {
     (from as usize, to as usize)
 }
 
-/// `s/old/new` with a Python-like pattern. The engine runs in linear time; patterns that need backtracking (look-around,
-/// back-references) leave the value unchanged.
-fn substitute(function: &str, value: &Value) -> Step {
-    let parts = split_slashes(function);
-    let [_, pattern, replacement] = parts.as_slice() else {
-        return Step::Stop(format!("<invalid regex: {function}>"));
-    };
-    let Value::String(text) = value else { return Step::Fail };
-    if pattern.len() > MAX_PATTERN {
-        return Step::Fail;
-    }
-    let Ok(regex) = RegexBuilder::new(pattern).size_limit(MAX_COMPILED).build() else {
-        return Step::Fail;
-    };
-    let Some(replacement) = translate_replacement(replacement) else {
-        return Step::Fail;
-    };
-    Step::Value(json!(regex.replace_all(text, replacement.as_str())))
-}
-
-/// Splits at slashes; `\/` is a literal slash.
-fn split_slashes(function: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut chars = function.chars().peekable();
-    while let Some(c) = chars.next() {
-        let last = parts.last_mut().expect("starts with one part");
-        match c {
-            '\\' if chars.peek() == Some(&'/') => {
-                chars.next();
-                last.push('/');
-            }
-            '/' => parts.push(String::new()),
-            c => last.push(c),
-        }
-    }
-    parts
-}
-
-/// Turns Python's `\1`, `\g<name>`, `\n` into the engine's form, in which `$` is special.
-fn translate_replacement(text: &str) -> Option<String> {
-    let mut out = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '$' => out.push_str("$$"),
-            '\\' => match chars.next()? {
-                digit @ '0'..='9' => {
-                    let mut group = digit.to_string();
-                    if let Some(second) = chars.next_if(char::is_ascii_digit) {
-                        group.push(second);
-                    }
-                    out.extend(["${", &group, "}"]);
-                }
-                'g' => {
-                    let name: String = chars.by_ref().take_while(|c| *c != '>').collect();
-                    out.extend(["${", name.strip_prefix('<')?, "}"]);
-                }
-                'n' => out.push('\n'),
-                't' => out.push('\t'),
-                'r' => out.push('\r'),
-                '\\' => out.push('\\'),
-                c if c.is_ascii_alphabetic() => return None,
-                c => out.extend(['\\', c]),
-            },
-            c => out.push(c),
-        }
-    }
-    Some(out)
-}
-
-/// `%…` with exactly one conversion of a float, and literal text after it.
-fn printf(format: &str, number: f64) -> Option<String> {
-    let mut out = String::new();
-    let mut rest = format;
-    let mut converted = false;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('%') {
-            out.push('%');
-            rest = after;
-        } else if converted {
-            return None;
-        } else {
-            let (spec, after) = Conversion::parse(rest)?;
-            out.push_str(&spec.apply(number)?);
-            rest = after;
-            converted = true;
-        }
-    }
-    out.push_str(rest);
-    converted.then_some(out)
-}
-
-#[derive(Default)]
-struct Conversion {
-    left: bool,
-    plus: bool,
-    blank: bool,
-    zero: bool,
-    alternate: bool,
-    width: usize,
-    precision: Option<usize>,
-    kind: char,
-}
-
-/// Widest field and most digits that a format may ask for.
-const MAX_WIDTH: usize = 1000;
-
-impl Conversion {
-    fn parse(text: &str) -> Option<(Self, &str)> {
-        let mut spec = Self::default();
-        let mut rest = text;
-        loop {
-            match rest.chars().next()? {
-                '-' => spec.left = true,
-                '+' => spec.plus = true,
-                ' ' => spec.blank = true,
-                '0' => spec.zero = true,
-                '#' => spec.alternate = true,
-                _ => break,
-            }
-            rest = &rest[1..];
-        }
-        (spec.width, rest) = take_number(rest)?;
-        if let Some(after) = rest.strip_prefix('.') {
-            let (precision, after) = take_number(after)?;
-            spec.precision = Some(precision);
-            rest = after;
-        }
-        spec.kind = rest.chars().next()?;
-        rest = &rest[spec.kind.len_utf8()..];
-        Some((spec, rest))
-    }
-
-    fn apply(&self, number: f64) -> Option<String> {
-        let magnitude = number.abs();
-        let precision = self.precision.unwrap_or(6);
-        let mut body = match self.kind {
-            'd' | 'i' | 'u' => format!("{:.0}", magnitude.trunc()),
-            'f' | 'F' => format!("{magnitude:.precision$}"),
-            'e' | 'E' => exponent(magnitude, precision),
-            'g' | 'G' => general(magnitude, precision.max(1), self.alternate),
-            's' | 'r' | 'a' => {
-                let text = literal::float(number);
-                let text: String = text.chars().take(self.precision.unwrap_or(usize::MAX)).collect();
-                return Some(self.pad(&text, ""));
-            }
-            _ => return None,
-        };
-        if self.kind.is_ascii_uppercase() {
-            body = body.to_ascii_uppercase();
-        }
-        if self.alternate && precision == 0 && matches!(self.kind, 'f' | 'F') {
-            body.push('.');
-        }
-        let negative = number.is_sign_negative() && !(matches!(self.kind, 'd' | 'i' | 'u') && number.trunc() == 0.0);
-        let sign = match (negative, self.plus, self.blank) {
-            (true, _, _) => "-",
-            (false, true, _) => "+",
-            (false, false, true) => " ",
-            _ => "",
-        };
-        Some(self.pad(&body, sign))
-    }
-
-    fn pad(&self, body: &str, sign: &str) -> String {
-        let length = body.chars().count() + sign.len();
-        let fill = self.width.saturating_sub(length);
-        let numeric = !matches!(self.kind, 's' | 'r' | 'a');
-        if self.left {
-            format!("{sign}{body}{}", " ".repeat(fill))
-        } else if self.zero && numeric {
-            format!("{sign}{}{body}", "0".repeat(fill))
-        } else {
-            format!("{}{sign}{body}", " ".repeat(fill))
-        }
-    }
-}
-
-fn take_number(text: &str) -> Option<(usize, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number = if digits == 0 { 0 } else { text[..digits].parse().ok()? };
-    (number <= MAX_WIDTH).then_some((number, &text[digits..]))
-}
-
-fn exponent(magnitude: f64, precision: usize) -> String {
-    let text = format!("{magnitude:.precision$e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
-}
-
-/// C's `%g`: the shorter of fixed and exponent form, without trailing zeros.
-fn general(magnitude: f64, precision: usize, keep_zeros: bool) -> String {
-    let scientific = exponent(magnitude, precision - 1);
-    let (mantissa, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let power: i32 = power.parse().unwrap_or(0);
-    let strip = |text: &str| {
-        if keep_zeros || !text.contains('.') {
-            text.to_owned()
-        } else {
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-    };
-    if power < -4 || power >= precision as i32 {
-        let sign = if power < 0 { '-' } else { '+' };
-        format!("{}e{sign}{:02}", strip(mantissa), power.abs())
-    } else {
-        let decimals = (precision as i32 - 1 - power).max(0) as usize;
-        strip(&format!("{magnitude:.decimals$}"))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn chains_give_the_values_of_the_contract() {
-        for (chain, input, output) in [
-            ("date | [0:4]", json!(1_442_513_840), json!("2015")),
-            ("[1:2]", json!("hello"), json!("e")),
-            ("[:2]", json!("hello"), json!("he")),
-            ("[2:]", json!("hello"), json!("llo")),
-            ("[-3:]", json!("hello"), json!("llo")),
-            ("[3:1]", json!("hello"), json!("")),
-            ("[0:1]", json!(["a", "b"]), json!(["a"])),
-            ("[a]", json!("x"), json!("<invalid function: [a]>")),
-            ("[a:b]", json!("x"), json!("x")),
-            ("%.2f", json!("1.2345"), json!("1.23")),
-            ("%.2f%%", json!("0.1234567"), json!("0.12%")),
-            ("%-8.2fx", json!("0.1234567"), json!("0.12    x")),
-            ("%d", json!(-3.9), json!("-3")),
-            ("%s", json!(12), json!("12.0")),
-            ("%05.1f", json!(-2.25), json!("-02.2")),
-            ("%+d", json!(5), json!("+5")),
-            ("%e", json!(12345.678), json!("1.234568e+04")),
-            ("%g", json!(1e10), json!("1e+10")),
-            ("%g", json!(0.0001), json!("0.0001")),
-            ("%.3g", json!(1234.5), json!("1.23e+03")),
-            ("%x", json!(12), json!(12)),
-            ("%d %d", json!(12), json!(12)),
-            ("%d", json!("abc"), json!("abc")),
-            ("%.99999999999999999999f", json!(1), json!(1)),
-            (r"s/(.+)\/(.+)/\2\/\1", json!("3/10"), json!("10/3")),
-            ("s/a/b | s/b/c", json!("a"), json!("c")),
-            ("s/a/b/", json!("aa"), json!("<invalid regex: s/a/b/>")),
-            ("s/a/$1", json!("a"), json!("$1")),
-            ("s/(/x", json!("a("), json!("a(")),
-            ("s/(?P<n>b)/<\\g<n>>", json!("abc"), json!("a<b>c")),
-            ("size | %.1f", json!(2048), json!("2k")),
-            ("date|[0:4]", json!(0), json!("<invalid function: date|[0:4]>")),
-            ("duration2", json!(null), json!("<invalid function: duration2>")),
-            (
-                "key uuid | add path /stdout",
-                json!("0xab"),
-                json!({"uuid": "0xab", "path": "/stdout"}),
-            ),
-            (
-                "key uuid | add path /stdout | add text Log",
-                json!("0xab"),
-                json!({"uuid": "0xab", "path": "/stdout", "text": "Log"}),
-            ),
-            (
-                "add a b",
-                json!(null),
-                json!("arg (<class 'NoneType'>) not a dictionary"),
-            ),
-            ("add a", json!({}), json!({})),
-            ("str", json!(null), json!("None")),
-            ("str", json!([1, "a"]), json!("[1, 'a']")),
-            ("size", json!(5), json!("5 bytes")),
-            ("size", json!("1536"), json!("1.5k")),
-            ("duration", json!(61.9), json!("1m1s")),
-            ("duration", json!("nan"), json!("nan")),
-            ("date", json!(null), json!(null)),
-        ] {
-            assert_eq!(apply(Some(chain), input.clone()), output, "{chain} on {input}");
-        }
-        assert_eq!(apply(None, json!([1])), json!([1]));
-    }
-
-    proptest! {
-        #[test]
-        fn no_chain_ever_fails(chain in r"(?s)(%|s/|\[|add |key |date|size|duration|str|\PC| \| |/|\\|[0-9.:\]-]){0,8}", text in "(?s).{0,20}", number: f64) {
-            for value in [json!(text), json!(number), json!(null), json!([text]), json!({"a": text})] {
-                let _ = apply(Some(&chain), value);
-            }
-        }
-
-        #[test]
-        fn slices_agree_with_the_model(text in r"\PC{0,6}", from in -8i64..8, to in -8i64..8) {
-            let characters: Vec<char> = text.chars().collect();
-            let at = |bound: i64| (if bound < 0 { bound + characters.len() as i64 } else { bound }).clamp(0, characters.len() as i64);
-            let model: String = (at(from)..at(to)).map(|index| characters[index as usize]).collect();
-            prop_assert_eq!(apply(Some(&format!("[{from}:{to}]")), json!(text)), json!(model));
-        }
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::block::{Block, Cell, FileCell, PlacedInfo, Row, bundles_spec, record_rows, row_object, sort_keys, status};
 use crate::file;
-use crate::post;
+use crate::post::Chains;
 use crate::reader::{Reader, Target, is_forbidden};
 
 /// Blocks of a page, and files of a block, that are read at the same time.
@@ -238,6 +238,7 @@ pub(crate) async fn read_cells(cells: &[&FileCell], reader: &dyn Reader) -> Vec<
         .buffer_unordered(CONCURRENCY)
         .collect()
         .await;
+    let chains = Chains::default();
     cells
         .iter()
         .map(|cell| {
@@ -245,9 +246,9 @@ pub(crate) async fn read_cells(cells: &[&FileCell], reader: &dyn Reader) -> Vec<
             match structures.get(&file) {
                 Some(Contents::Forbidden) => json!(["Forbidden"]),
                 Some(Contents::Structure(structure)) => {
-                    post::apply(cell.post.as_deref(), file::lookup(structure, key.as_deref()))
+                    chains.apply(cell.post.as_deref(), file::lookup(structure, key.as_deref()))
                 }
-                Some(Contents::Nothing) | None => post::apply(cell.post.as_deref(), Value::Null),
+                Some(Contents::Nothing) | None => chains.apply(cell.post.as_deref(), Value::Null),
             }
         })
         .collect()
