@@ -51,19 +51,46 @@ pub fn arguments(kind: BundleType) -> Vec<Argument> {
 pub fn collect(kind: BundleType, parsed: &Parsed, name: &str) -> Result<Map<String, Value>> {
     let mut metadata = Map::new();
     for field in fields(kind).iter().filter(|field| !field.generated) {
-        let value = match field.kind {
-            _ if field.default == FieldDefault::Bool(true) && parsed.has(&negation(field)) => Value::from(false),
-            _ if !parsed.has(field.key) && field.key == "name" => Value::from(name),
-            _ if !parsed.has(field.key) => field.default_value(),
-            FieldKind::Bool => Value::from(true),
-            FieldKind::List => Value::from(parsed.list(field.key)),
-            FieldKind::Int => parsed.int(field.key).map_or(Value::Null, Value::from),
-            FieldKind::Str | FieldKind::Float => Value::from(parsed.text(field.key).unwrap_or_default()),
+        let value = match typed(field, parsed) {
+            Some(value) => value,
+            None if field.key == "name" => Value::from(name),
+            None => field.default_value(),
         };
         form::check_ascii(field.key, &value)?;
         metadata.insert(field.key.to_owned(), value);
     }
     Ok(metadata)
+}
+
+/// The fields that were given as options, except the name.
+pub fn given(kind: BundleType, parsed: &Parsed) -> Result<Map<String, Value>> {
+    let mut metadata = Map::new();
+    for field in fields(kind)
+        .iter()
+        .filter(|field| !field.generated && field.key != "name")
+    {
+        if let Some(value) = typed(field, parsed) {
+            form::check_ascii(field.key, &value)?;
+            metadata.insert(field.key.to_owned(), value);
+        }
+    }
+    Ok(metadata)
+}
+
+/// The value of a field if it was given as an option.
+fn typed(field: &Field, parsed: &Parsed) -> Option<Value> {
+    if field.default == FieldDefault::Bool(true) && parsed.has(&negation(field)) {
+        return Some(Value::from(false));
+    }
+    if !parsed.has(field.key) {
+        return None;
+    }
+    Some(match field.kind {
+        FieldKind::Bool => Value::from(true),
+        FieldKind::List => Value::from(parsed.list(field.key)),
+        FieldKind::Int => parsed.int(field.key).map_or(Value::Null, Value::from),
+        FieldKind::Str | FieldKind::Float => Value::from(parsed.text(field.key).unwrap_or_default()),
+    })
 }
 
 /// Lets the user edit the metadata of a bundle to be created.

@@ -8,6 +8,7 @@ use client::{Client, Endpoint, Object, Options, Query};
 use domain::id::is_uuid;
 use domain::spec::{InstanceSpec, TargetSpec, expand_ranges};
 use jiff::tz::TimeZone;
+use serde_json::{Value, json};
 
 use crate::config::{Home, Session, Settings, StateFile, session_name};
 use crate::environment::Environment;
@@ -23,6 +24,8 @@ pub const CLIENT_VERSION: &str = "1.7.3";
 pub struct Cli {
     /// Output.
     pub ui: Ui,
+    /// What the browser is to do besides showing the output; only in the web terminal.
+    pub structured: Option<Value>,
     /// Environment variables.
     pub environment: Environment,
     /// The client's files.
@@ -33,6 +36,7 @@ pub struct Cli {
     session: Option<(String, Session)>,
     clients: HashMap<String, Client>,
     zone: Option<TimeZone>,
+    is_web: bool,
 }
 
 /// A worksheet on an instance.
@@ -62,6 +66,7 @@ impl Cli {
         let state = StateFile::new(&home);
         Self {
             ui,
+            structured: None,
             environment,
             home,
             state,
@@ -69,7 +74,71 @@ impl Cli {
             session: None,
             clients: HashMap::new(),
             zone: None,
+            is_web: false,
         }
+    }
+
+    /// For one command of the web terminal: one instance, which `client` calls as the user, and one worksheet (the home
+    /// worksheet if it is empty). No files, no environment, and a session that ends with the command.
+    pub fn web(ui: Ui, client: Client, worksheet_uuid: &str) -> Self {
+        let address = client.address().to_owned();
+        let session = Session {
+            address: address.clone(),
+            worksheet_uuid: worksheet_uuid.to_owned(),
+        };
+        let mut cli = Self::new(ui, Environment::fixed::<&str, &str>([]));
+        cli.session = Some(("temporary".to_owned(), session));
+        cli.clients.insert(address, client);
+        cli.zone = Some(TimeZone::UTC);
+        cli.is_web = true;
+        cli
+    }
+
+    /// True in the web terminal: there is no file system, editor, browser or configuration.
+    pub fn is_web(&self) -> bool {
+        self.is_web
+    }
+
+    /// Refuses what reads or writes files of this machine, where the machine is not the user's.
+    pub fn needs_files(&self, what: &str) -> Result<()> {
+        if self.is_web {
+            return Err(Error::usage(format!(
+                "{what} is not possible here: there are no files."
+            )));
+        }
+        Ok(())
+    }
+
+    /// Lets the browser open bundles, in the web terminal.
+    pub fn open_bundles<'a>(&mut self, uuids: impl IntoIterator<Item = &'a str>) {
+        self.ui_actions("openBundle", uuids);
+    }
+
+    /// Lets the browser open worksheets, in the web terminal.
+    pub fn open_worksheets<'a>(&mut self, uuids: impl IntoIterator<Item = &'a str>) {
+        self.ui_actions("openWorksheet", uuids);
+    }
+
+    fn ui_actions<'a>(&mut self, action: &str, uuids: impl IntoIterator<Item = &'a str>) {
+        let actions: Vec<Value> = uuids.into_iter().map(|uuid| json!([action, uuid])).collect();
+        if self.is_web {
+            self.structured = Some(json!({"ui_actions": actions}));
+        }
+    }
+
+    /// Tells the browser what the short uuids of a table stand for, in the web terminal: uuid and name each.
+    pub fn refer_to<'a>(&mut self, kind: &str, objects: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        if !self.is_web {
+            return;
+        }
+        let refs: Object = objects
+            .into_iter()
+            .filter_map(|(uuid, name)| {
+                let short = uuid.get(..8)?.to_owned();
+                Some((short, json!({"type": kind, "uuid": uuid, "name": name})))
+            })
+            .collect();
+        self.structured = Some(json!({"refs": refs}));
     }
 
     /// The configuration; created on first use.
@@ -121,13 +190,18 @@ impl Cli {
             address,
             worksheet_uuid: worksheet.uuid.clone(),
         };
-        self.state.set_session(&name, &session)?;
+        if !self.is_web {
+            self.state.set_session(&name, &session)?;
+        }
         self.session = Some((name, session));
         Ok(())
     }
 
     /// The address behind an alias; anything else is an address already.
     pub fn address(&mut self, instance: &str) -> Result<String> {
+        if self.is_web {
+            return Err(Error::usage("Cannot use alias on web CLI"));
+        }
         Ok(self.settings()?.address(instance))
     }
 
@@ -251,6 +325,23 @@ impl Cli {
             ));
         }
         Ok((client, targets.into_iter().map(|target| target.uuid).collect()))
+    }
+
+    /// The bundles of `mimic` and `macro`: target specs, or bundle specs of the old form `worksheet/bundle`; all on the
+    /// instance of the worksheet.
+    pub async fn bundles_of_either_form(&mut self, specs: &[String], worksheet: &Worksheet) -> Result<Vec<String>> {
+        let parsed = specs
+            .iter()
+            .map(|spec| TargetSpec::parse(spec))
+            .collect::<domain::Result<Vec<_>>>()?;
+        match self.targets(&parsed, worksheet, false).await {
+            Ok(targets) => Ok(targets.into_iter().map(|target| target.uuid).collect()),
+            Err(error) if error.is_not_found() => {
+                let specs: Vec<&str> = specs.iter().map(String::as_str).collect();
+                resolve_bundles(&worksheet.client, &worksheet.uuid, &specs).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The user's time zone.

@@ -56,6 +56,20 @@ impl Error {
         )
     }
 
+    /// HTTP status that says the same.
+    pub fn http_status(&self) -> u16 {
+        match self {
+            Self::Named { class, .. } => match *class {
+                "UsageError" => 400,
+                "AuthorizationError" => 401,
+                "NotFoundError" => 404,
+                _ => 500,
+            },
+            Self::Plain(_) => 403,
+            Self::Exit(_) | Self::BrokenPipe => 400,
+        }
+    }
+
     /// Status for the shell.
     pub fn exit_status(&self) -> u8 {
         match self {

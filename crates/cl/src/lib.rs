@@ -4,6 +4,9 @@
 //! program is started once per command.
 #![forbid(unsafe_code)]
 
+mod accounts;
+mod analogy;
+mod browser;
 mod bundle_metadata;
 mod cli;
 mod commands;
@@ -17,16 +20,20 @@ mod following;
 mod login;
 mod packing;
 mod parse;
+mod programs;
 mod progress;
 mod render;
+mod reuse;
 mod ui;
 mod version;
+mod web;
 
 use std::process::ExitCode;
 
 pub use cli::CLIENT_VERSION;
 pub use environment::Environment;
 pub use ui::{Captured, Ui};
+pub use web::{WebError, WebOutcome, run as run_on_web};
 
 use cli::Cli;
 use error::Error;

@@ -33,6 +33,20 @@ impl Ui {
         (ui, captured)
     }
 
+    /// Collects both streams in memory as one, at most `limit` bytes; what is beyond is left out and said to be.
+    pub fn merged(limit: usize) -> (Self, Captured) {
+        let captured = Captured {
+            out: Sink::limited(limit),
+            err: Sink::default(),
+        };
+        let ui = Self {
+            out: Box::new(captured.out.clone()),
+            err: Box::new(captured.out.clone()),
+            err_is_terminal: false,
+        };
+        (ui, captured)
+    }
+
     /// A result line on stdout.
     pub fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
         self.text(text)?;
@@ -92,27 +106,67 @@ impl Captured {
     }
 }
 
-#[derive(Debug, Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+#[derive(Debug, Clone)]
+struct Sink {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    limit: usize,
+}
+
+impl Default for Sink {
+    fn default() -> Self {
+        Self::limited(usize::MAX)
+    }
+}
 
 impl Sink {
+    fn limited(limit: usize) -> Self {
+        Self {
+            bytes: Arc::default(),
+            limit,
+        }
+    }
+
     fn text(&self) -> String {
-        self.0
-            .lock()
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        let Ok(bytes) = self.bytes.lock() else {
+            return String::new();
+        };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if bytes.len() < self.limit {
+            text
+        } else {
+            format!("{text}\n... the output is longer than {} bytes ...\n", self.limit)
+        }
     }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Ok(mut all) = self.0.lock() {
-            all.extend_from_slice(bytes);
+        if let Ok(mut all) = self.bytes.lock() {
+            let room = self.limit.saturating_sub(all.len());
+            all.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_streams_keep_their_order_and_end_at_the_limit() {
+        let (mut ui, captured) = Ui::merged(12);
+        ui.line("one").unwrap();
+        ui.notice("two");
+        assert_eq!(captured.out(), "one\ntwo\n");
+        ui.line("three four").unwrap();
+        assert_eq!(
+            captured.out(),
+            "one\ntwo\nthre\n... the output is longer than 12 bytes ...\n"
+        );
     }
 }

@@ -9,6 +9,9 @@ const PERIOD_SECONDS: i64 = 24 * 3600;
 
 /// Compares the versions if that was not done for a day and a server was talked to.
 pub fn check(cli: &mut Cli) -> Result<()> {
+    if cli.is_web() {
+        return Ok(());
+    }
     let Some(server) = cli.used_clients().find_map(client::Client::server_version) else {
         return Ok(());
     };

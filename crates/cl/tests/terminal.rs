@@ -184,6 +184,271 @@ async fn files_go_up_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn people_share_through_groups_and_permissions() {
+    let mut terminal = Terminal::with_people(&["juno", "codalab"]).await;
+    for line in [
+        "gls",
+        "gnew rowers",
+        "gnew rowers",
+        "gnew 'bad name'",
+        "uadd juno rowers",
+        "uadd juno rowers -a",
+        "uadd mira rowers",
+        "uadd nobody rowers",
+        "uadd juno nogroup",
+        "ginfo rowers",
+        "gls",
+        "ginfo public",
+        "upload -c secret -n data",
+        "upload -c open -n other",
+        "perm data other public n",
+        "perm data rowers read",
+        "perm data rowers write",
+        "perm data/x rowers read",
+        "perm ^1-2 rowers r",
+        "new ours",
+        "wperm ours rowers a",
+        "wperm nosuch rowers a",
+        "info -v data",
+        "chown juno other",
+        "open data nosuch",
+        "open ^2-1",
+        "wopen ours",
+        "wopen 0x00000000000000000000000000000000",
+    ] {
+        terminal.cl(line).await;
+    }
+    terminal.log_in_as("juno");
+    for line in [
+        "gls",
+        "cat home-mira//data",
+        "edit 0x00 -n x",
+        "add text hello --dest-worksheet ours",
+        "chown juno home-mira//data",
+        "urm mira rowers",
+        "urm codalab rowers",
+        "urm juno rowers",
+        "urm juno rowers",
+    ] {
+        terminal.cl(line).await;
+    }
+    terminal.log_in_as("codalab");
+    for line in [
+        "chown juno home-mira//other",
+        "grm rowers",
+        "grm rowers",
+        "grm public",
+        "gls",
+    ] {
+        terminal.cl(line).await;
+    }
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_shown_changed_found_and_deleted() {
+    let mut terminal = Terminal::with_people(&["juno", "codalab"]).await;
+    for line in [
+        "uinfo",
+        "uinfo -f user_name,disk_used,time",
+        "uinfo -f nosuch",
+        "uinfo juno",
+        "uinfo nobody",
+        "uedit",
+        "uedit --first-name Mira --affiliation 'Lake Lab' --url https://example.org/mira",
+        "uedit juno --first-name No",
+        "uedit -d 10mb",
+        "uedit --grant-access --remove-access",
+        "uls",
+        "uls mira -f user_name,first_name,nosuch",
+        "uls .active_after=2020-01-01",
+        "uls nosuchperson",
+        "store add -n attic --storage-type disk",
+        "store ls",
+        "store",
+    ] {
+        terminal.cl(line).await;
+    }
+    terminal.log_in_as("codalab");
+    for line in [
+        "uedit juno -t 10d -d 5g -p 7",
+        "uinfo juno -f parallel_run_quota,disk_quota,time_quota",
+        "uedit juno --grant-access",
+        "uls .count",
+        "uls user_name=juno -f user_name,disk,time,parallel_run_quota",
+        "ufarewell juno",
+        "ufarewell juno",
+        "uinfo juno",
+        "store add -n attic --storage-type disk",
+        "store add -n attic --storage-type disk",
+        "store add --url gs://bucket --storage-type disk -n x",
+        "store ls",
+        "upload -c x -n stored --store attic",
+        "store rm",
+        "store rm 0x00",
+    ] {
+        terminal.cl(line).await;
+    }
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bundles_are_made_again_by_analogy() {
+    let mut terminal = Terminal::start().await;
+    for line in [
+        "upload -c b -n old.txt",
+        "upload -c a -n new.txt",
+        "add text '# Sorting' 'The first step:'",
+        "run :old.txt 'sort old.txt' -n sorted -d sorts --tags step --request-memory 1g",
+        "add text '' 'The second:'",
+        "run in:sorted 'uniq -c in' -n counted",
+        "make first:sorted second:counted third:old.txt -n kit",
+        "mimic old.txt new.txt -i",
+        "mimic old.txt new.txt -n v2",
+        "info -f name,command,dependencies,request_memory,tags ^1-3",
+        "mimic old.txt new.txt -n v2 -m",
+        "ls -f name,bundle_type,dependencies",
+        "print -r",
+        "mimic sorted",
+        "mimic old.txt counted new.txt -n again --request-memory 3g",
+        "info -f name,request_memory ^1-2",
+        "mimic old.txt",
+        "mimic new.txt nosuch",
+        "mimic home-mira/old.txt home-mira/new.txt --depth 0",
+        "mimic old.txt new.txt --depth -1",
+        "mimic sorted -s -n shadow",
+        "ls -f name",
+        "rerun counted",
+        "rerun counted kit --tags again",
+        "rerun old.txt",
+        "info -f args,name,tags ^1-3",
+        "upload -c in -n m-in1",
+        "upload -c key -n m-in-key",
+        "run a:m-in1 k:m-in-key 'cat a k' -n m-out",
+        "macro m new.txt key:old.txt",
+        "info -f name,dependencies ^",
+        "macro m new.txt key:old.txt -n named",
+        "macro nosuch new.txt",
+    ] {
+        terminal.cl(line).await;
+    }
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_worksheets_is_taken_off_and_worksheets_are_deleted() {
+    let mut terminal = Terminal::start().await;
+    for line in [
+        "new rivers",
+        "work rivers",
+        "upload -c a -n A",
+        "upload -c b -n B",
+        "add bundle A B",
+        "add text 'between'",
+        "detach A",
+        "detach A -n 3",
+        "detach B -n 2",
+        "ls -f name",
+        "detach B",
+        "detach A -n 2",
+        "detach A nosuch",
+        "detach A",
+        "ls -u",
+        "detach home-mira//nosuch",
+        "print -r",
+        "wrm rivers",
+        "wrm nosuch",
+        "wrm rivers --force",
+        "work",
+        "new one",
+        "new two",
+        "wrm one two",
+        "wls .mine",
+    ] {
+        terminal.cl(line).await;
+    }
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_have_not_begun_take_no_input() {
+    let mut terminal = Terminal::start().await;
+    for line in [
+        "run 'sleep 9' -n nap",
+        "write nap/stop now",
+        "write nap/a/b now",
+        "write 'file with space' x",
+        "netcat nap 5005 hello",
+        "netcat nap 0 hello",
+        "netcat nap 5005",
+        "netcat nap port hello",
+        "logs nap",
+        "kill nap",
+        "logs -f nap",
+        "info -f state,actions nap",
+        "kill nap",
+        "mount nap --mountpoint /tmp",
+        "events",
+        "reset",
+        "bs-ls-partitions",
+    ] {
+        terminal.cl(line).await;
+    }
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_read_json() {
+    let mut terminal = Terminal::start().await;
+    terminal.cl("upload -c 'alpha = 0.3' -n params --tags a b").await;
+    for line in [
+        "ls --json",
+        "ls --json -f uuid,name,tags,data_size,owner,summary,nosuch",
+        "search name=params --json -f name,state",
+        "search nosuchthing --json",
+        "info params --json",
+        "info params --json -f name,state,/",
+        "wls .mine --json",
+        "gls --json",
+        "ginfo public --json",
+        "uinfo --json -f user_name,disk_used,time",
+        "uls mira --json -f user_name",
+        "store ls --json",
+        "workers --json",
+    ] {
+        terminal.cl(line).await;
+    }
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_of_an_instance_on_this_machine_are_added_listed_and_taken_away() {
+    let mut terminal = Terminal::with_answers("").await;
+    terminal.cl("config cli/default_address http://localhost:9").await;
+    terminal.set("CODALAB_SESSION", "local");
+    for line in [
+        "bs-ls-partitions",
+        "bs-add-partition default /DISKS/one",
+        "bs-add-partition default /DISKS/two",
+        "bs-add-partition ../x /DISKS/two",
+        "bs-rm-partition default",
+        "bs-add-partition big /DISKS/two",
+        "bs-ls-partitions",
+        "bs-rm-partition nosuch",
+        "bs-rm-partition default",
+        "bs-ls-partitions",
+        "bs-health-check",
+        "events",
+        "reset",
+        "reset --commit",
+    ] {
+        let line = line.replace("/DISKS", terminal.files().to_str().unwrap());
+        terminal.cl(&line).await;
+    }
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn credentials_and_mistakes_on_the_command_line() {
     let mut terminal = Terminal::start().await;
     for line in [

@@ -33,6 +33,8 @@ pub struct BlobOptions {
     pub tail: u64,
     /// Characters kept of a line with `head` and `tail` (server's default 128).
     pub max_line_length: Option<u64>,
+    /// What stands for the lines left out between `head` and `tail`.
+    pub truncation_text: Option<String>,
     /// First and last byte, both inclusive. Reading past the end gives fewer bytes, or none.
     pub range: Option<(u64, u64)>,
     /// Never ask for compression on the way (it is not asked for on this machine anyway).
@@ -98,6 +100,7 @@ impl Client {
                 "max_line_length",
                 options.max_line_length.map(|length| length.to_string()),
             )
+            .with_option("truncation_text", options.truncation_text.as_deref())
             .flag("support_redirect", true);
         let encoding = if options.identity || self.endpoint().is_loopback() {
             "identity"

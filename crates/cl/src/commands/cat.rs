@@ -4,7 +4,7 @@ use super::{Command, Group};
 use crate::cli::Cli;
 use crate::error::{Error, Result};
 use crate::parse::{Argument, Arity, Kind, Parsed};
-use crate::render::contents;
+use crate::render::contents::{self, Excerpt};
 
 pub const COMMAND: Command = Command {
     name: "cat",
@@ -43,7 +43,16 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let target = cli
         .target(parsed.text("target_spec").unwrap_or_default(), &worksheet, true)
         .await?;
-    if contents::show(&mut cli.ui, &target.client, &target.uuid, &target.subpath, head, tail).await? {
+    let excerpt = if cli.is_web() {
+        Excerpt::WEB
+    } else {
+        Excerpt {
+            head,
+            tail,
+            between: None,
+        }
+    };
+    if contents::show_excerpt(&mut cli.ui, &target.client, &target.uuid, &target.subpath, excerpt).await? {
         return Ok(());
     }
     Err(Error::usage(format!(

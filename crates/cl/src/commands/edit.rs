@@ -64,7 +64,7 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         || ["name", "tags", "description", "field"]
             .iter()
             .any(|option| parsed.has(option));
-    let (metadata, edited) = if asked {
+    let (metadata, edited) = if asked || cli.is_web() {
         (metadata, None)
     } else {
         let (metadata, edited) = edit_form(&cli.environment, &bundle)?;

@@ -10,7 +10,7 @@ use super::{Command, Group};
 use crate::cli::{Cli, uuid_of};
 use crate::error::{Error, Result};
 use crate::parse::{Argument, Arity, Parsed};
-use crate::render::{contents, fields, info};
+use crate::render::{contents, fields, info, json as output};
 
 /// Lines of a preview.
 const PREVIEW: u64 = 10;
@@ -40,6 +40,7 @@ fn arguments() -> Vec<Argument> {
             "-v --verbose",
             "Also show children, worksheets, permissions and contents.",
         ),
+        Argument::json(),
         Argument::worksheet(),
     ]
 }
@@ -52,8 +53,13 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         .with_all("specs", &specs)
         .with("worksheet", worksheet.uuid.clone());
     let bundles = worksheet.client.fetch_list("bundles", query).await?;
+    if !["field", "raw", "verbose"].iter().any(|option| parsed.has(option)) {
+        let uuids = bundles.iter().map(|bundle| fields::field(bundle, "uuid"));
+        cli.open_bundles(uuids);
+    }
     match parsed.text("field") {
-        Some(list) => print_fields(cli, &worksheet.client, &bundles, list).await,
+        Some(list) => print_fields(cli, &worksheet.client, bundles, list, parsed.has("json")).await,
+        None if parsed.has("json") => output::list(&mut cli.ui, bundles),
         None => {
             show(
                 cli,
@@ -76,8 +82,29 @@ pub fn include(verbose: bool) -> &'static [&'static str] {
     }
 }
 
-async fn print_fields(cli: &mut Cli, client: &Client, bundles: &[Object], list: &str) -> Result<()> {
+async fn print_fields(cli: &mut Cli, client: &Client, bundles: Vec<Object>, list: &str, as_json: bool) -> Result<()> {
     let names: Vec<&str> = list.split(',').collect();
+    let rows = field_values(client, &bundles, &names).await?;
+    if as_json {
+        let objects = rows.into_iter().map(|values| {
+            let pairs = names.iter().map(|&name| name.to_owned()).zip(values);
+            pairs.collect()
+        });
+        return output::list(&mut cli.ui, objects);
+    }
+    for values in rows {
+        let texts = names.iter().zip(&values).map(|(name, value)| match value {
+            // What is missing in a file shows as nothing, what is missing in the metadata as None.
+            Value::Null if name.starts_with('/') => String::new(),
+            value => display(value),
+        });
+        cli.ui.line(texts.collect::<Vec<_>>().join("\t"))?;
+    }
+    Ok(())
+}
+
+/// The values of generalised paths, one row per bundle; those of files are read by the server, all in one request.
+async fn field_values(client: &Client, bundles: &[Object], names: &[&str]) -> Result<Vec<Vec<Value>>> {
     let mut queries = Vec::new();
     for bundle in bundles {
         for name in names.iter().filter(|name| name.starts_with('/')) {
@@ -93,22 +120,17 @@ async fn print_fields(cli: &mut Cli, client: &Client, bundles: &[Object], list: 
         }
     }
     let mut from_files = from_files.into_iter();
-    for bundle in bundles {
-        let values = names.iter().map(|name| {
-            if name.starts_with('/') {
-                from_files
-                    .next()
-                    .filter(|value| !value.is_null())
-                    .map(|value| display(&value))
-                    .unwrap_or_default()
-            } else {
-                display(&fields::generalised(bundle, name))
-            }
-        });
-        let line: Vec<String> = values.collect();
-        cli.ui.line(line.join("\t"))?;
-    }
-    Ok(())
+    let mut value = |bundle: &Object, name: &str| {
+        if name.starts_with('/') {
+            from_files.next().unwrap_or(Value::Null)
+        } else {
+            fields::generalised(bundle, name)
+        }
+    };
+    let rows = bundles
+        .iter()
+        .map(|bundle| names.iter().map(|name| value(bundle, name)).collect());
+    Ok(rows.collect())
 }
 
 /// The full form of bundles that were fetched with [`include`].

@@ -8,7 +8,7 @@ use crate::cli::Cli;
 use crate::error::Result;
 use crate::parse::{Argument, Arity, Parsed};
 use crate::render::bundles::{self, DEFAULT_FIELDS};
-use crate::render::{fields, worksheets};
+use crate::render::{fields, json, worksheets};
 
 pub const COMMAND: Command = Command {
     name: "ls",
@@ -24,6 +24,7 @@ fn arguments() -> Vec<Argument> {
     vec![
         Argument::option("field", "-f --field", Arity::One, "Columns, separated by commas."),
         Argument::flag("uuid_only", "-u --uuid-only", "Print only uuids."),
+        Argument::json(),
         Argument::worksheet(),
     ]
 }
@@ -48,6 +49,10 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         .filter_map(|item| item.get("bundle").and_then(Value::as_object).cloned())
         .map(complete)
         .collect();
+    cli.refer_to("bundle", listed.iter().map(fields::uuid_and_name));
+    if parsed.has("json") {
+        return json::chosen(&mut cli.ui, listed, parsed.text("field"), fields::generalised);
+    }
     if parsed.has("uuid_only") {
         for bundle in &listed {
             cli.ui.line(fields::field(bundle, "uuid"))?;

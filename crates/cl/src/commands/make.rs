@@ -43,6 +43,7 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let keyed = dependencies::of_make(specs)?;
     let dependencies = dependencies::resolve(cli, &keyed, &worksheet).await?;
     if parsed.has("edit") {
+        cli.needs_files("--edit")?;
         metadata = bundle_metadata::edit(BundleType::Make, metadata, &cli.environment)?;
     }
     let mut query = Query::new().with("worksheet", worksheet.uuid.clone());

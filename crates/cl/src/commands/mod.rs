@@ -3,29 +3,60 @@
 mod add;
 mod alias;
 mod cat;
+mod chown;
 mod config;
+mod detach;
 mod download;
 mod edit;
+mod events;
+mod ginfo;
+mod gls;
+mod gnew;
+mod grm;
 mod help;
 mod info;
 mod kill;
 mod logout;
+mod logs;
 mod ls;
+mod macro_;
 mod make;
+mod mimic;
+mod mount;
+mod netcat;
 mod new;
+mod open;
+mod partitions;
+mod perm;
 mod print;
+mod rerun;
+mod reset;
 mod rm;
 mod run;
 mod search;
 mod server;
 mod status;
+mod store;
+mod uadd;
+mod uedit;
+mod ufarewell;
+mod uinfo;
+mod uls;
 mod upload;
+mod urm;
 mod wadd;
 mod wait;
 mod wedit;
 mod wls;
+mod wopen;
 mod work;
+mod worker;
 mod workers;
+mod wperm;
+mod write;
+mod wrm;
+
+pub use add::append;
 
 use futures::future::BoxFuture;
 
@@ -67,10 +98,12 @@ pub enum Group {
     Server,
     /// Everything else.
     Other,
+    /// Not in `help`, but there.
+    Unlisted,
 }
 
 impl Group {
-    /// All groups, in order.
+    /// The groups of `help`, in order.
     pub const ALL: [Self; 6] = [
         Self::Bundles,
         Self::Worksheets,
@@ -89,6 +122,7 @@ impl Group {
             Self::Users => "Commands for users",
             Self::Server => "Commands for managing server",
             Self::Other => "Other commands",
+            Self::Unlisted => "Commands not listed",
         }
     }
 }
@@ -99,6 +133,7 @@ pub static COMMANDS: &[Command] = &[
     make::COMMAND,
     run::COMMAND,
     edit::COMMAND,
+    detach::COMMAND,
     rm::COMMAND,
     search::COMMAND,
     ls::COMMAND,
@@ -106,21 +141,52 @@ pub static COMMANDS: &[Command] = &[
     cat::COMMAND,
     wait::COMMAND,
     download::COMMAND,
+    mimic::COMMAND,
+    macro_::COMMAND,
+    rerun::COMMAND,
+    logs::COMMAND,
     kill::COMMAND,
+    write::COMMAND,
+    mount::COMMAND,
+    netcat::COMMAND,
+    store::COMMAND,
     new::COMMAND,
     add::COMMAND,
     wadd::COMMAND,
     work::COMMAND,
     print::COMMAND,
     wedit::COMMAND,
+    wrm::COMMAND,
     wls::COMMAND,
-    server::COMMAND,
+    gls::COMMAND,
+    gnew::COMMAND,
+    grm::COMMAND,
+    ginfo::COMMAND,
+    uadd::COMMAND,
+    urm::COMMAND,
+    perm::COMMAND,
+    wperm::COMMAND,
+    chown::COMMAND,
+    uinfo::COMMAND,
+    uedit::COMMAND,
+    ufarewell::COMMAND,
+    uls::COMMAND,
     workers::COMMAND,
+    server::COMMAND,
+    worker::COMMAND,
+    partitions::ADD,
+    partitions::REMOVE,
+    partitions::LIST,
+    partitions::CHECK,
     help::COMMAND,
     status::COMMAND,
     alias::COMMAND,
     config::COMMAND,
     logout::COMMAND,
+    open::COMMAND,
+    wopen::COMMAND,
+    events::COMMAND,
+    reset::COMMAND,
 ];
 
 /// Commands of earlier versions that people still type, and what to type now.
@@ -130,8 +196,7 @@ const FORMER: &[(&str, &str)] = &[
         "cl add bundle <bundle> --dest-worksheet <instance>::<worksheet> [-d]",
     ),
     ("wcp", "cl wadd <source> <destination>"),
-    ("worker", "cl-worker"),
-    ("work-manager", "cl-worker"),
+    ("work-manager", "cl worker"),
     ("bundle-manager", "cl-bundle-manager"),
     ("docker", "cl run -i"),
 ];
@@ -212,6 +277,19 @@ pub fn unknown_command(cli: &mut Cli, name: &str) -> Result<()> {
             names.join(", ")
         ),
     )
+}
+
+/// Commands that work on the machine of the server are refused if the current instance seems to be elsewhere.
+pub fn sanity_check(cli: &mut Cli, command: &str) -> Result<()> {
+    let (_, session) = cli.session()?;
+    if session.address.contains("localhost") {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "Sanity check! The current instance is {}, and this command works on the machine of the server. Switch to an \
+         instance on localhost first (cl work localhost::), if you mean that one: {command}",
+        session.address
+    )))
 }
 
 /// Says what to type instead of options of earlier versions.

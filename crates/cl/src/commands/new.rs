@@ -41,5 +41,6 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         Some(created) => uuid_of(&client, created)?,
         None => return Err(Error::other("the server did not say which worksheet it created")),
     };
+    cli.open_worksheets([uuid.as_str()]);
     cli.ui.line(uuid)
 }

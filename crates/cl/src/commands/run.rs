@@ -1,9 +1,9 @@
 //! `cl run`: a bundle that is the result of a command.
 
-use client::{Client, Object, Query, resource};
+use client::{Client, Query, resource};
 use domain::BundleType;
 use domain::name::default_bundle_name;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::upload::created_uuid;
 use super::{Command, Group, add, info};
@@ -13,7 +13,8 @@ use crate::dependencies;
 use crate::error::{Error, Result};
 use crate::following::{self, Files, Start};
 use crate::parse::{Argument, Arity, Parsed};
-use crate::render::fields::{dependencies_of, field};
+use crate::render::fields::field;
+use crate::reuse::equal_run;
 
 pub const COMMAND: Command = Command {
     name: "run",
@@ -39,15 +40,33 @@ fn arguments() -> Vec<Argument> {
             "Insert after this item of the worksheet.",
         ),
         Argument::flag("memoize", "-m --memoize", "If there is an equal run already, use it."),
-        Argument::flag("wait", "-W --wait", "Wait until it is finished, then print info."),
-        Argument::flag("tail", "-t --tail", "Wait until it is finished, printing its output."),
-        Argument::flag("verbose", "-v --verbose", "Print more with --wait and --tail."),
     ];
+    arguments.extend(waiting_arguments());
     arguments.extend(bundle_metadata::arguments(BundleType::Run));
     arguments
 }
 
+/// The options for what happens after the creation of a run.
+pub fn waiting_arguments() -> [Argument; 3] {
+    [
+        Argument::flag("wait", "-W --wait", "Wait until it is finished, then print info."),
+        Argument::flag("tail", "-t --tail", "Wait until it is finished, printing its output."),
+        Argument::flag("verbose", "-v --verbose", "Print more with --wait and --tail."),
+    ]
+}
+
+/// A server does not wait for runs.
+pub fn refuse_waiting(cli: &Cli, parsed: &Parsed) -> Result<()> {
+    if cli.is_web() && (parsed.has("wait") || parsed.has("tail")) {
+        return Err(Error::usage(
+            "Waiting for a run (--wait, --tail) is not possible here; its page shows how it goes.",
+        ));
+    }
+    Ok(())
+}
+
 async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
+    refuse_waiting(cli, parsed)?;
     let worksheet = cli.worksheet(parsed.text("worksheet_spec")).await?;
     let client = worksheet.client.clone();
     let typed = parsed.text("command").unwrap_or_default();
@@ -65,6 +84,7 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         return add::append(&worksheet, vec![json!({"type": "bundle", "bundle": uuid})]).await;
     }
     if parsed.has("edit") {
+        cli.needs_files("--edit")?;
         metadata = bundle_metadata::edit(BundleType::Run, metadata, &cli.environment)?;
     }
     let query = Query::new()
@@ -81,7 +101,7 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
 }
 
 /// What `--wait`, `--tail` and `--verbose` ask for. The exit status stays 0; a failure is told on stderr.
-async fn finish(cli: &mut Cli, client: &Client, uuid: &str, parsed: &Parsed) -> Result<()> {
+pub async fn finish(cli: &mut Cli, client: &Client, uuid: &str, parsed: &Parsed) -> Result<()> {
     let (wait, tail, verbose) = (parsed.has("wait"), parsed.has("tail"), parsed.has("verbose"));
     let mut last = None;
     if wait {
@@ -112,67 +132,4 @@ async fn show(cli: &mut Cli, client: &Client, uuid: &str, verbose: bool) -> Resu
     let query = Query::new().include(info::include(verbose));
     let bundle = client.fetch_one(&format!("bundles/{uuid}"), query).await?;
     info::show(cli, client, &[bundle], false, verbose).await
-}
-
-/// The latest run of this user with the same command and dependencies that did not go wrong.
-async fn equal_run(client: &Client, command: &str, dependencies: &[Value]) -> Result<Option<String>> {
-    let pairs: Vec<Value> = dependencies
-        .iter()
-        .map(|entry| json!({"child_path": entry["child_path"], "parent_uuid": entry["parent_uuid"]}))
-        .collect();
-    let query = Query::new()
-        .with("command", command)
-        .with("dependencies", Value::from(pairs).to_string());
-    let found = client.fetch_list("bundles", query).await?;
-    let last = found.iter().rev().find(|bundle| is_reusable(bundle, dependencies));
-    Ok(last.map(|bundle| field(bundle, "uuid").to_owned()))
-}
-
-/// The server compares keys and bundles; the paths inside them and the outcome are compared here.
-fn is_reusable(bundle: &Object, dependencies: &[Value]) -> bool {
-    let triples = |list: Vec<[&str; 3]>| {
-        let mut list: Vec<[String; 3]> = list.into_iter().map(|parts| parts.map(str::to_owned)).collect();
-        list.sort();
-        list
-    };
-    let keys = ["child_path", "parent_uuid", "parent_path"];
-    let wanted = dependencies
-        .iter()
-        .map(|entry| keys.map(|key| entry[key].as_str().unwrap_or("")))
-        .collect();
-    let has = dependencies_of(bundle)
-        .iter()
-        .map(|entry| keys.map(|key| field(entry, key)))
-        .collect();
-    !matches!(field(bundle, "state"), "failed" | "killed") && triples(wanted) == triples(has)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_runs_with_the_same_paths_that_did_not_fail_are_reused() {
-        let bundle = |state: &str, path: &str| {
-            json!({"uuid": "0x1", "state": state, "dependencies": [
-                {"child_path": "b", "parent_uuid": "0x3", "parent_path": ""},
-                {"child_path": "a", "parent_uuid": "0x2", "parent_path": path}]})
-            .as_object()
-            .unwrap()
-            .clone()
-        };
-        let wanted = [
-            json!({"child_path": "a", "parent_uuid": "0x2", "parent_path": "x"}),
-            json!({"child_path": "b", "parent_uuid": "0x3", "parent_path": ""}),
-        ];
-        for (state, path, reusable) in [
-            ("ready", "x", true),
-            ("running", "x", true),
-            ("failed", "x", false),
-            ("killed", "x", false),
-            ("ready", "y", false),
-        ] {
-            assert_eq!(is_reusable(&bundle(state, path), &wanted), reusable, "{state} {path}");
-        }
-    }
 }

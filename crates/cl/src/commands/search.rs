@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::parse::{Argument, Arity, Parsed};
 use crate::render::bundles::{self, DEFAULT_FIELDS};
 use crate::render::fields;
+use crate::render::json as output;
 
 pub const COMMAND: Command = Command {
     name: "search",
@@ -30,6 +31,7 @@ fn arguments() -> Vec<Argument> {
         Argument::option("field", "-f --field", Arity::One, "Columns, separated by commas."),
         Argument::flag("append", "-a --append", "Append what is found to the worksheet."),
         Argument::flag("uuid_only", "-u --uuid-only", "Print only uuids."),
+        Argument::json(),
         Argument::worksheet(),
     ]
 }
@@ -50,7 +52,10 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         Fetched::Many(found) => found,
         Fetched::One(bundle) => vec![bundle],
     };
-    if parsed.has("uuid_only") {
+    cli.refer_to("bundle", found.iter().map(fields::uuid_and_name));
+    if parsed.has("json") {
+        output::chosen(&mut cli.ui, found.clone(), parsed.text("field"), fields::generalised)?;
+    } else if parsed.has("uuid_only") {
         for bundle in &found {
             cli.ui.line(fields::field(bundle, "uuid"))?;
         }

@@ -23,8 +23,23 @@ async fn run(cli: &mut Cli, _parsed: &Parsed) -> Result<()> {
     let client = cli.client(&session.address)?;
     let user = client.fetch_one("user", Query::new());
     let (user, worksheet) = futures::try_join!(async { Ok(user.await?) }, sheet(&client, &session.worksheet_uuid))?;
-    let username = cli.state.login(&session.address)?.and_then(|(_, username)| username);
+    let is_web = cli.is_web();
+    let username = if is_web {
+        None
+    } else {
+        cli.state.login(&session.address)?.and_then(|(_, username)| username)
+    };
     let ui = &mut cli.ui;
+    let reference = fields::worksheet(
+        &session.address,
+        fields::field(&worksheet, "uuid"),
+        fields::field(&worksheet, "name"),
+    );
+    let user = fields::user(Some(&user.into()));
+    if is_web {
+        ui.line(format!("current_worksheet: {reference}"))?;
+        return ui.line(format!("user: {user}"));
+    }
     ui.line(format!("codalab_home: {}", cli.home.dir.display()))?;
     ui.line(format!("session: {name}"))?;
     ui.line(format!("client_version: {CLIENT_VERSION}"))?;
@@ -36,13 +51,8 @@ async fn run(cli: &mut Cli, _parsed: &Parsed) -> Result<()> {
     if let Some(username) = username {
         ui.line(format!("username: {username}"))?;
     }
-    let reference = fields::worksheet(
-        &session.address,
-        fields::field(&worksheet, "uuid"),
-        fields::field(&worksheet, "name"),
-    );
     ui.line(format!("current_worksheet: {reference}"))?;
-    ui.line(format!("user: {}", fields::user(Some(&user.into()))))
+    ui.line(format!("user: {user}"))
 }
 
 async fn sheet(client: &Client, uuid: &str) -> Result<Object> {

@@ -97,6 +97,12 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     if urls > 1 {
         return Err(Error::usage("Only one URL can be specified per bundle."));
     }
+    if cli.is_web() {
+        let is_absolute_link = parsed.has("link") && paths.iter().all(|path| path.starts_with('/'));
+        if urls < paths.len() && !is_absolute_link {
+            return Err(Error::usage("Local file paths not allowed without a filesystem."));
+        }
+    }
     if parsed.has("link") {
         return link(cli, parsed, &paths[0]).await;
     }
@@ -254,6 +260,7 @@ async fn check_quota(client: &Client, size: u64) -> Result<()> {
 fn metadata(cli: &Cli, parsed: &Parsed, name: &str) -> Result<Map<String, Value>> {
     let metadata = bundle_metadata::collect(BundleType::Dataset, parsed, name)?;
     if parsed.has("edit") {
+        cli.needs_files("--edit")?;
         bundle_metadata::edit(BundleType::Dataset, metadata, &cli.environment)
     } else {
         Ok(metadata)

@@ -73,6 +73,11 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
             .ui
             .line(format!("Saved worksheet metadata for {}.", name_and_uuid(&before)));
     }
+    if cli.is_web() {
+        // The browser has an editor of its own.
+        cli.structured = Some(json!({"ui_actions": [["setEditMode", true]]}));
+        return Ok(());
+    }
     let before = worksheet.client.fetch_one(&path, Query::new().include(INCLUDE)).await?;
     match parsed.text("file") {
         Some(file) => replace_contents(cli, &worksheet, file).await?,

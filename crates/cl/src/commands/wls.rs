@@ -7,7 +7,7 @@ use super::{Command, Group};
 use crate::cli::Cli;
 use crate::error::Result;
 use crate::parse::{Argument, Arity, Parsed};
-use crate::render::{fields, worksheets};
+use crate::render::{fields, json, worksheets};
 
 pub const COMMAND: Command = Command {
     name: "wls",
@@ -31,6 +31,7 @@ fn arguments() -> Vec<Argument> {
             "Instance to search, alias or address.",
         ),
         Argument::flag("uuid_only", "-u --uuid-only", "Print only uuids."),
+        Argument::json(),
     ]
 }
 
@@ -47,6 +48,13 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         .include(&["owner", "group_permissions"])
         .with_all("keywords", keywords);
     let found = client.fetch_list("worksheets", query).await?;
+    let names = found
+        .iter()
+        .map(|sheet| (fields::field(sheet, "uuid"), fields::field(sheet, "name")));
+    cli.refer_to("worksheet", names);
+    if parsed.has("json") {
+        return json::list(&mut cli.ui, found);
+    }
     if parsed.has("uuid_only") {
         for sheet in &found {
             cli.ui.line(fields::field(sheet, "uuid"))?;

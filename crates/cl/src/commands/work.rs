@@ -40,6 +40,7 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     worksheet.uuid = uuid_of(&worksheet.client, &fetched)?;
     if spec.is_some() {
         cli.switch(&worksheet)?;
+        cli.open_worksheets([worksheet.uuid.as_str()]);
     }
     if parsed.has("uuid_only") {
         return cli.ui.line(&worksheet.uuid);

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{Command, Group};
 use crate::cli::Cli;
 use crate::error::Result;
-use crate::parse::Parsed;
+use crate::parse::{Argument, Parsed};
+use crate::render::json;
 use crate::render::table::Table;
 
 pub const COMMAND: Command = Command {
@@ -16,7 +17,7 @@ pub const COMMAND: Command = Command {
     aliases: &[],
     group: Group::Server,
     summary: "Show the workers that may execute your runs.",
-    arguments: Vec::new,
+    arguments: || vec![Argument::json()],
     run: |cli, parsed| Box::pin(run(cli, parsed)),
     passes_on: false,
 };
@@ -37,10 +38,13 @@ const HEADER: [&str; 13] = [
     "is_terminating",
 ];
 
-async fn run(cli: &mut Cli, _parsed: &Parsed) -> Result<()> {
+async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
     let client = cli.current_client()?;
     let mut document = client.get_json("workers/info", Query::new()).await?;
     let data = document.get_mut("data").map(Value::take).unwrap_or_default();
+    if parsed.has("json") {
+        return json::value(&mut cli.ui, &data);
+    }
     let workers: Vec<WorkerInfo> = serde_json::from_value(data).map_err(|error| {
         let reason = format!("a list of workers that makes no sense ({error})");
         client::Error::BadAnswer {

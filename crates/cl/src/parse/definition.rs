@@ -75,6 +75,11 @@ impl Argument {
         )
     }
 
+    /// The option of everything that lists or describes.
+    pub fn json() -> Self {
+        Self::flag("json", "--json", "Print JSON, for programs.")
+    }
+
     fn new(dest: &'static str, flags: Vec<Cow<'static, str>>, arity: Arity, help: &'static str) -> Self {
         Self {
             dest: Cow::Borrowed(dest),

@@ -31,9 +31,42 @@ pub async fn info(client: &Client, uuid: &str, subpath: &str) -> Result<Option<T
     })
 }
 
+/// What is shown of a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Excerpt {
+    /// Lines from the start; 0 for none.
+    pub head: u64,
+    /// Lines from the end; 0 for none. With neither, everything is shown.
+    pub tail: u64,
+    /// What stands for the lines between.
+    pub between: Option<&'static str>,
+}
+
+impl Excerpt {
+    /// What the web terminal shows of a file: it cannot hold large ones.
+    pub const WEB: Self = Self {
+        head: 50,
+        tail: 50,
+        between: Some(
+            "\n... truncated ...\n\n--Web CLI detected: only the first 50 and the last 50 lines of the file are shown--\n",
+        ),
+    };
+}
+
 /// Shows a path: the bytes of a file (only the first and last lines if asked), the listing of a directory, the text of
 /// a link. False if there is nothing, which is shown as `<none>`.
 pub async fn show(ui: &mut Ui, client: &Client, uuid: &str, subpath: &str, head: u64, tail: u64) -> Result<bool> {
+    let excerpt = Excerpt {
+        head,
+        tail,
+        between: None,
+    };
+    show_excerpt(ui, client, uuid, subpath, excerpt).await
+}
+
+/// [`show`], with a text for what is left out.
+pub async fn show_excerpt(ui: &mut Ui, client: &Client, uuid: &str, subpath: &str, excerpt: Excerpt) -> Result<bool> {
+    let Excerpt { head, tail, between } = excerpt;
     let Some(info) = info(client, uuid, subpath).await? else {
         ui.line("<none>")?;
         return Ok(false);
@@ -48,6 +81,7 @@ pub async fn show(ui: &mut Ui, client: &Client, uuid: &str, subpath: &str, head:
                 head,
                 tail,
                 max_line_length,
+                truncation_text: between.map(str::to_owned),
                 ..BlobOptions::default()
             };
             let mut body = open(client, uuid, subpath, &options).await?;

@@ -39,6 +39,11 @@ pub fn bundle_name(bundle: &Object) -> &str {
     text(metadata(bundle, "name")).unwrap_or("<none>")
 }
 
+/// The uuid (also of a bundle that is only a link) and the name of a bundle.
+pub fn uuid_and_name(bundle: &Object) -> (&str, &str) {
+    (field(bundle, "uuid"), bundle_name(bundle))
+}
+
 /// `name(uuid)`.
 pub fn bundle(bundle: &Object) -> String {
     format!("{}({})", bundle_name(bundle), field(bundle, "uuid"))

@@ -4,6 +4,7 @@ pub mod bundles;
 pub mod contents;
 pub mod fields;
 pub mod info;
+pub mod json;
 pub mod source;
 pub mod table;
 pub mod worksheets;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cl::{Environment, Ui};
+use domain::user::Quota;
 use hub::LocalHub;
 use rest_server::accounts::{self, Account};
 use rest_server::listener::{ListenerOptions, serve_router};
@@ -30,21 +31,39 @@ pub struct Terminal {
 impl Terminal {
     /// A new instance with the user mira, whose credentials are in the environment.
     pub async fn start() -> Self {
+        Self::with_people(&[]).await
+    }
+
+    /// The same with more people; `codalab` is the root user.
+    pub async fn with_people(others: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(&dir.path().join("server")).unwrap();
         let shutdown = CancellationToken::new();
         let state = open_state(&home, Arc::new(LocalHub::new()), Settings::default(), shutdown.clone())
             .await
             .unwrap();
-        let account = Account {
-            user_name: "mira".into(),
-            email: "mira@example.org".into(),
-            password: PASSWORD.into(),
-            is_verified: true,
-        };
-        accounts::create(&state.model, &home.config.default_user, account, 1_700_000_000)
-            .await
-            .unwrap();
+        const NOW: i64 = 1_700_000_000;
+        for name in ["mira"].iter().chain(others) {
+            if *name == "codalab" {
+                let quota = Quota {
+                    time_quota: 1e6,
+                    disk_quota: 1e9,
+                    parallel_run_quota: 10,
+                    ..Quota::default()
+                };
+                state.model.ensure_root(PASSWORD, quota, NOW).await.unwrap();
+                continue;
+            }
+            let account = Account {
+                user_name: (*name).into(),
+                email: format!("{name}@example.org"),
+                password: PASSWORD.into(),
+                is_verified: true,
+            };
+            accounts::create(&state.model, &home.config.default_user, account, NOW)
+                .await
+                .unwrap();
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(serve_router(
@@ -103,6 +122,18 @@ impl Terminal {
         }
     }
 
+    /// The following commands are typed by another person, on another machine.
+    pub fn log_in_as(&mut self, name: &str) {
+        let home = self.dir.path().join(format!("client-{name}"));
+        if !home.exists() {
+            std::fs::create_dir(&home).unwrap();
+            std::fs::copy(self.dir.path().join("client/config.json"), home.join("config.json")).unwrap();
+        }
+        self.set("CODALAB_HOME", home.to_str().unwrap());
+        self.set("CODALAB_USERNAME", name);
+        let _ = writeln!(self.transcript, "# {name}");
+    }
+
     /// Sets an environment variable of the following commands.
     pub fn set(&mut self, name: &str, value: &str) {
         self.variables.insert(name.to_owned(), value.to_owned());
@@ -156,6 +187,9 @@ impl Terminal {
             let line = hide_uuids(line, &mut names);
             let line = hide_after(&line, "created                   : ", "<date>");
             let line = hide_dates(&line);
+            let line = hide_after(&line, "      \"created\": ", "<date>,");
+            let line = hide_after(&line, "    \"date_last_modified\": ", "<date>,");
+            let line = hide_after(&line, "last_login     : ", "<date>");
             let line = match line
                 .find("MiB/sec]")
                 .and_then(|end| Some((line[..end].rfind('[')?, end)))
@@ -177,6 +211,11 @@ impl Terminal {
         token["access_token"] = "unknown".into();
         token["refresh_token"] = "unknown".into();
         std::fs::write(&path, state.to_string()).unwrap();
+    }
+
+    /// The directory of the files.
+    pub fn files(&self) -> PathBuf {
+        self.dir.path().join("files")
     }
 
     /// Creates a file to upload.
