@@ -73,17 +73,18 @@ pub type ParentFacts = HashMap<Uuid, (String, BundleState)>;
 
 impl BundleAttributes {
     /// A bundle that the viewer may read. `parents` holds what is known about parents; missing ones are gone.
-    pub fn new(bundle: &Bundle, permission: Permission, parents: &ParentFacts) -> Self {
+    pub fn new(bundle: Bundle, permission: Permission, parents: &ParentFacts) -> Self {
+        let (state_details, args) = (bundle.state_details(), bundle.args());
         let dependencies = bundle
             .dependencies
-            .iter()
+            .into_iter()
             .map(|dependency| {
                 let parent = parents.get(&dependency.parent_uuid);
                 DependencyAttributes {
                     child_uuid: dependency.child_uuid,
-                    child_path: dependency.child_path.clone(),
+                    child_path: dependency.child_path,
                     parent_uuid: dependency.parent_uuid,
-                    parent_path: dependency.parent_path.clone(),
+                    parent_path: dependency.parent_path,
                     parent_name: parent.map(|(name, _)| name.clone()),
                     parent_state: parent.map(|(_, state)| *state),
                 }
@@ -92,16 +93,16 @@ impl BundleAttributes {
         Self {
             uuid: bundle.uuid,
             bundle_type: bundle.bundle_type,
-            command: bundle.command.clone(),
+            command: bundle.command,
             state: Some(bundle.state),
-            state_details: Some(bundle.state_details()),
+            state_details: Some(state_details),
             frozen: bundle.frozen,
             is_anonymous: Some(bundle.is_anonymous),
             permission: Some(permission),
             permission_spec: Some(permission.to_string()),
-            args: bundle.args(),
+            args,
             dependencies,
-            metadata: bundle.metadata.clone(),
+            metadata: bundle.metadata,
         }
     }
 
@@ -264,7 +265,7 @@ mod tests {
             }],
         };
         let parents = HashMap::from([(parent_uuid, ("code".to_owned(), BundleState::Ready))]);
-        let served = serde_json::to_value(BundleAttributes::new(&bundle, Permission::All, &parents)).unwrap();
+        let served = serde_json::to_value(BundleAttributes::new(bundle.clone(), Permission::All, &parents)).unwrap();
         assert_eq!(
             served,
             json!({
@@ -276,7 +277,7 @@ mod tests {
                 "metadata": {"name": "run-train", "request_cpus": 1, "run_status": "Running"},
             })
         );
-        let gone = BundleAttributes::new(&bundle, Permission::All, &HashMap::new());
+        let gone = BundleAttributes::new(bundle, Permission::All, &HashMap::new());
         assert_eq!(gone.dependencies[0].parent_name, None);
     }
 

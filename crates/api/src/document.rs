@@ -1,6 +1,9 @@
 //! Response documents under construction: resources with relationships, what is included with them, and `meta`.
+//!
+//! Each part becomes JSON text as soon as it is known: a tree of values would take ten times the memory of the text.
 
 use std::collections::HashSet;
+use std::fmt::Write;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -9,45 +12,50 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
     kind: &'static str,
-    id: Value,
-    attributes: Map<String, Value>,
-    relationships: Map<String, Value>,
-    meta: Option<Value>,
+    /// JSON, as everything below.
+    id: String,
+    attributes: String,
+    /// The members of the object.
+    relationships: String,
+    meta: Option<String>,
 }
 
 impl Resource {
     /// A resource. `attributes` is anything that serializes to a JSON object; other values count as no attributes.
     /// The id is a text, or null where a resource has no identity.
     pub fn new(kind: &'static str, id: impl Into<Value>, attributes: impl Serialize) -> Self {
-        let attributes = match serde_json::to_value(attributes) {
-            Ok(Value::Object(map)) => map,
-            _ => Map::new(),
-        };
+        let attributes = serde_json::to_string(&attributes).ok();
         Self {
             kind,
-            id: id.into(),
-            attributes,
-            relationships: Map::new(),
+            id: id.into().to_string(),
+            attributes: attributes
+                .filter(|text| text.starts_with('{'))
+                .unwrap_or_else(|| "{}".to_owned()),
+            relationships: String::new(),
             meta: None,
         }
     }
 
-    /// Sets one more attribute.
+    /// Adds an attribute that is not there yet.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
-        self.attributes.insert(name.to_owned(), value.into());
+        self.attributes.pop();
+        if self.attributes.len() > 1 {
+            self.attributes.push(',');
+        }
+        write_member(&mut self.attributes, name, &value.into());
+        self.attributes.push('}');
     }
 
     /// A relationship to one other resource, or to none.
     #[must_use]
-    pub fn to_one(mut self, name: &str, kind: &str, id: Option<&str>) -> Self {
+    pub fn to_one(self, name: &str, kind: &str, id: Option<&str>) -> Self {
         let data = id.map_or(Value::Null, |id| json!({"type": kind, "id": id}));
-        self.relationships.insert(name.to_owned(), json!({ "data": data }));
-        self
+        self.related(name, &data)
     }
 
     /// A relationship to any number of resources.
     #[must_use]
-    pub fn to_many<I: Into<Value>>(mut self, name: &str, kind: &str, ids: impl IntoIterator<Item = I>) -> Self {
+    pub fn to_many<I: Into<Value>>(self, name: &str, kind: &str, ids: impl IntoIterator<Item = I>) -> Self {
         let data: Vec<Value> = ids
             .into_iter()
             .map(|id| {
@@ -55,59 +63,84 @@ impl Resource {
                 json!({"type": kind, "id": id})
             })
             .collect();
-        self.relationships.insert(name.to_owned(), json!({ "data": data }));
+        self.related(name, &data)
+    }
+
+    fn related(mut self, name: &str, data: &impl Serialize) -> Self {
+        if !self.relationships.is_empty() {
+            self.relationships.push(',');
+        }
+        write_member(&mut self.relationships, name, &Linkage { data });
         self
     }
 
     /// The resource's own `meta`.
     #[must_use]
     pub fn with_meta(mut self, meta: impl Serialize) -> Self {
-        self.meta = serde_json::to_value(meta).ok();
+        self.meta = serde_json::to_string(&meta).ok();
         self
     }
 
     fn key(&self) -> (&'static str, String) {
-        (self.kind, self.id.to_string())
+        (self.kind, self.id.clone())
     }
 
-    /// The JSON of the resource.
-    pub fn into_value(self) -> Value {
-        let mut object = Map::new();
-        object.insert("type".to_owned(), self.kind.into());
-        object.insert("id".to_owned(), self.id);
-        object.insert("attributes".to_owned(), Value::Object(self.attributes));
+    /// Appends the JSON of the resource.
+    fn write(&self, out: &mut String) {
+        // Writing to a text cannot fail; the kinds are words that need no escapes.
+        let _ = write!(
+            out,
+            r#"{{"type":"{}","id":{},"attributes":{}"#,
+            self.kind, self.id, self.attributes
+        );
         if !self.relationships.is_empty() {
-            object.insert("relationships".to_owned(), Value::Object(self.relationships));
+            let _ = write!(out, r#","relationships":{{{}}}"#, self.relationships);
         }
-        if let Some(meta) = self.meta {
-            object.insert("meta".to_owned(), meta);
+        if let Some(meta) = &self.meta {
+            let _ = write!(out, r#","meta":{meta}"#);
         }
-        Value::Object(object)
+        out.push('}');
     }
+}
+
+#[derive(Serialize)]
+struct Linkage<'a, T> {
+    data: &'a T,
+}
+
+/// Appends `"name":value`.
+fn write_member(out: &mut String, name: &str, value: &impl Serialize) {
+    let value = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
+    let _ = write!(out, "{}:{value}", Value::from(name));
 }
 
 /// A whole response document.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Document {
-    data: Option<Value>,
+    /// JSON.
+    data: Option<String>,
     included: Option<Vec<Resource>>,
     meta: Map<String, Value>,
 }
 
 impl Document {
     /// A document about one resource.
+    #[allow(clippy::needless_pass_by_value)] // it is used up, as those of a list are
     pub fn one(resource: Resource) -> Self {
+        let mut data = String::new();
+        resource.write(&mut data);
         Self {
-            data: Some(resource.into_value()),
+            data: Some(data),
             ..Self::default()
         }
     }
 
     /// A document about a list of resources.
     pub fn many(resources: impl IntoIterator<Item = Resource>) -> Self {
-        let data = resources.into_iter().map(Resource::into_value).collect();
+        let mut data = String::new();
+        write_list(&mut data, resources);
         Self {
-            data: Some(Value::Array(data)),
+            data: Some(data),
             ..Self::default()
         }
     }
@@ -133,22 +166,34 @@ impl Document {
     }
 
     /// The JSON of the document, with the version in its `meta`.
-    pub fn into_object(self, version: &str) -> Map<String, Value> {
-        let mut object = Map::new();
-        if let Some(data) = self.data {
-            object.insert("data".to_owned(), data);
-        }
-        if let Some(included) = self.included {
-            object.insert(
-                "included".to_owned(),
-                included.into_iter().map(Resource::into_value).collect(),
-            );
-        }
+    pub fn into_text(self, version: &str) -> String {
         let mut meta = self.meta;
         meta.insert("version".to_owned(), version.into());
-        object.insert("meta".to_owned(), Value::Object(meta));
-        object
+        let mut text = String::with_capacity(self.data.as_ref().map_or(0, String::len) + 256);
+        text.push('{');
+        if let Some(data) = self.data {
+            let _ = write!(text, r#""data":{data},"#);
+        }
+        if let Some(included) = self.included {
+            text.push_str(r#""included":"#);
+            write_list(&mut text, included);
+            text.push(',');
+        }
+        write_member(&mut text, "meta", &meta);
+        text.push('}');
+        text
     }
+}
+
+fn write_list(out: &mut String, resources: impl IntoIterator<Item = Resource>) {
+    out.push('[');
+    for (index, resource) in resources.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        resource.write(out);
+    }
+    out.push(']');
 }
 
 #[cfg(test)]
@@ -157,7 +202,7 @@ mod tests {
     use crate::{VERSION, kind};
 
     fn value(document: Document) -> Value {
-        Value::Object(document.into_object(VERSION))
+        serde_json::from_str(&document.into_text(VERSION)).unwrap()
     }
 
     #[test]
@@ -191,8 +236,24 @@ mod tests {
         );
         let action = Resource::new(kind::BUNDLE_ACTIONS, Value::Null, json!({"type": "kill"}));
         assert_eq!(
-            action.into_value(),
-            json!({"type": "bundle-actions", "id": null, "attributes": {"type": "kill"}})
+            value(Document::many([action]))["data"],
+            json!([{"type": "bundle-actions", "id": null, "attributes": {"type": "kill"}}])
+        );
+    }
+
+    #[test]
+    fn attributes_are_added_and_everything_is_escaped() {
+        let mut quoted = Resource::new(kind::USERS, "a\"b", json!({})).to_one("x\"", kind::USERS, Some("\\"));
+        quoted.set("n\"", "v\n");
+        quoted.set("flag", true);
+        let nothing = Resource::new(kind::USERS, "1", json!([1])).with_meta(json!({"m": 1}));
+        assert_eq!(
+            value(Document::many([quoted, nothing]))["data"],
+            json!([
+                {"type": "users", "id": "a\"b", "attributes": {"n\"": "v\n", "flag": true},
+                    "relationships": {"x\"": {"data": {"type": "users", "id": "\\"}}}},
+                {"type": "users", "id": "1", "attributes": {}, "meta": {"m": 1}},
+            ])
         );
     }
 }

@@ -69,21 +69,26 @@ impl Bundle {
     #[must_use]
     pub fn seen_with(&self, permission: Permission, is_root: bool) -> Self {
         let mut seen = self.clone();
+        seen.hide_from(permission, is_root);
+        seen
+    }
+
+    /// The same with this very bundle.
+    pub fn hide_from(&mut self, permission: Permission, is_root: bool) {
         if !is_root {
-            seen.metadata.remove("error_traceback");
+            self.metadata.remove("error_traceback");
         }
         if self.is_anonymous && permission < Permission::All {
-            seen.owner_id = None;
+            self.owner_id = None;
             for field in fields(self.bundle_type).iter().filter(|field| field.anonymous) {
                 // What is always there is empty, as if it had never been set.
                 if field.generated && field.kind != FieldKind::List {
-                    seen.metadata.remove(field.key);
+                    self.metadata.remove(field.key);
                 } else {
-                    seen.metadata.set(field.key, field.kind.zero());
+                    self.metadata.set(field.key, field.kind.zero());
                 }
             }
         }
-        seen
     }
 
     /// Checks everything that must hold on creation and after each update.

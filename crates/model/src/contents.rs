@@ -339,10 +339,10 @@ pub(crate) async fn fetch(tx: &mut Tx, uuids: &[Uuid]) -> Result<HashMap<Uuid, V
 const LEFTOVER: &str = "deleted bundle";
 
 pub(crate) async fn note_leftovers(tx: &mut Tx, uuids: &[Uuid], now: i64) -> Result<()> {
-    let rows = uuids.iter().map(|uuid| params!["", LEFTOVER, *uuid, now]).collect();
+    let rows = uuids.iter().map(|uuid| params!["", LEFTOVER, *uuid, now]);
     tx.insert_rows(
         "INSERT INTO `store_trash` (`store_key`, `placement`, `path`, `created`)",
-        rows,
+        Box::new(rows),
     )
     .await
 }

@@ -8,6 +8,9 @@ use crate::db::{Engine, Row, Tx, Value};
 /// Most values in one `IN (…)` list, and most rows in one INSERT.
 pub(crate) const CHUNK: usize = 500;
 
+/// An INSERT of up to so many rows is kept prepared.
+const FEW: usize = 8;
+
 /// The unique index of bundles by uuid.
 pub(crate) const BUNDLE_UUID: &str = "uix_1";
 
@@ -138,6 +141,9 @@ pub(crate) fn list(count: usize) -> String {
     format!("({})", vec!["?"; count].join(", "))
 }
 
+/// Rows to insert, each made when its turn comes.
+pub(crate) type Rows<'a> = Box<dyn Iterator<Item = Vec<Value>> + Send + 'a>;
+
 impl Tx {
     /// Runs a query once per 500 values and gives all rows. `{in}` in the text becomes the list; `before` and `after`
     /// are the values bound before and after it.
@@ -155,6 +161,25 @@ impl Tx {
             rows.extend(self.all(text, bound).await?);
         }
         Ok(rows)
+    }
+
+    /// Runs a query once per 500 values, in which the list `{in}` stands `lists` times, after these values; gives each row to
+    /// `take` as it arrives.
+    pub(crate) async fn each_in<T: Clone + Into<Value>>(
+        &mut self,
+        sql: &str,
+        before: &[Value],
+        values: &[T],
+        lists: usize,
+        take: &mut (dyn FnMut(Row) -> Result<()> + Send),
+    ) -> Result<()> {
+        for chunk in values.chunks(CHUNK) {
+            let one = bind_list(&[], chunk, &[]);
+            let text = sql.replace("{in}", &list(one.len()));
+            let bound = before.iter().chain(std::iter::repeat_n(&one, lists).flatten()).cloned();
+            self.each(text, bound.collect(), take).await?;
+        }
+        Ok(())
     }
 
     /// The same for a statement that changes rows; gives their number.
@@ -175,14 +200,24 @@ impl Tx {
     }
 
     /// Inserts rows, 500 per statement. `head` is everything before `VALUES`.
-    pub(crate) async fn insert_rows(&mut self, head: &str, rows: Vec<Vec<Value>>) -> Result<()> {
-        let mut rows = rows.into_iter().peekable();
+    pub(crate) async fn insert_rows(&mut self, head: &str, rows: Rows<'_>) -> Result<()> {
+        let mut rows = rows.peekable();
         while let Some(first) = rows.peek() {
             let width = first.len();
-            let chunk: Vec<Vec<Value>> = rows.by_ref().take(CHUNK.min(30_000 / width.max(1))).collect();
-            let tuples = vec![list(width); chunk.len()].join(", ");
-            self.run(format!("{head} VALUES {tuples}"), chunk.into_iter().flatten().collect())
-                .await?;
+            let most = CHUNK.min(30_000 / width.max(1));
+            let (mut count, mut values) = (0, Vec::new());
+            for row in rows.by_ref().take(most) {
+                values.extend(row);
+                count += 1;
+            }
+            let tuples = vec![list(width); count].join(", ");
+            let sql = format!("{head} VALUES {tuples}");
+            // Other numbers of rows hardly come again, and a prepared statement of hundreds of rows is large.
+            if count == most || count <= FEW {
+                self.run(sql, values).await?;
+            } else {
+                self.run_unprepared(sql, values).await?;
+            }
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ pub use permissions::{GroupPermission, ObjectKind, PermissionChange};
 pub use quota::UsageRepair;
 pub use report::ReportOutcome;
 pub use search::{Found, UserSearch, WorksheetRow};
-pub use stats::Stats;
+pub use stats::{Census, Stats, WorkerCounts};
 pub use stores::{BundleLocation, BundleStore, NewStore};
 pub use transitions::{KillOutcome, MakeOutcome, StartRun};
 pub use users::{NewUser, User, UserUpdate};

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use domain::permission::{self, Viewer};
-use domain::{Error, Permission, Result, Uuid};
+use domain::{Error, Permission, Result, UserId, Uuid};
 
 use crate::Model;
-use crate::db::{Tx, params};
+use crate::db::{Tx, Value, params};
 use crate::users::active_user;
 
 /// The two kinds of objects that carry permissions.
@@ -76,6 +76,31 @@ impl Model {
             .await
     }
 
+    /// An expression for the strongest permission on an object that a group of the viewer has, and its values.
+    pub(crate) fn level_of(&self, object: &str, kind: ObjectKind, viewer: Option<&str>) -> (String, Vec<Value>) {
+        if self.is_root(viewer) {
+            return ("NULL".to_owned(), Vec::new());
+        }
+        let level = format!(
+            "(SELECT MAX(`p`.`permission`) FROM `{}` `p` WHERE `p`.`object_uuid` = {object}.`uuid` \
+             AND (`p`.`group_uuid` = ? OR `p`.`group_uuid` IN \
+             (SELECT `m`.`group_uuid` FROM `user_group` `m` WHERE `m`.`user_id` = ?)))",
+            kind.permission_table()
+        );
+        (level, params![self.public_group(), viewer.unwrap_or("")])
+    }
+
+    /// What a viewer may do with an object that exists, from its owner and from that level.
+    pub(crate) fn permission(&self, viewer: Option<&str>, owner: Option<&UserId>, level: Option<i64>) -> Permission {
+        // An object without owner is not owned by somebody without id.
+        let owns = matches!((owner, viewer), (Some(owner), Some(viewer)) if *owner == viewer);
+        if owns || self.is_root(viewer) {
+            Permission::All
+        } else {
+            Permission::from_level(level.unwrap_or(0))
+        }
+    }
+
     pub(crate) async fn permissions_in(
         &self,
         tx: &mut Tx,
@@ -84,36 +109,15 @@ impl Model {
         uuids: &[Uuid],
     ) -> Result<Vec<Permission>> {
         // One statement: the owner of each object and the strongest row of a group the viewer is in.
+        let (level, values) = self.level_of("`o`", kind, viewer);
         let sql = format!(
-            "SELECT `o`.`uuid`, `o`.`owner_id`, (SELECT MAX(`p`.`permission`) FROM `{}` `p` WHERE `p`.`object_uuid` = `o`.`uuid` \
-             AND (`p`.`group_uuid` = ? OR `p`.`group_uuid` IN \
-             (SELECT `m`.`group_uuid` FROM `user_group` `m` WHERE `m`.`user_id` = ?))) \
-             FROM `{}` `o` WHERE `o`.`uuid` IN {{in}}",
-            kind.permission_table(),
+            "SELECT `o`.`uuid`, `o`.`owner_id`, {level} FROM `{}` `o` WHERE `o`.`uuid` IN {{in}}",
             kind.table()
         );
         let mut found: HashMap<Uuid, Permission> = HashMap::new();
-        for mut row in tx
-            .all_in(
-                &sql,
-                &[self.public_group().into(), viewer.unwrap_or("").into()],
-                uuids,
-                &[],
-            )
-            .await?
-        {
+        for mut row in tx.all_in(&sql, &values, uuids, &[]).await? {
             let (uuid, owner, level) = (row.uuid()?, row.opt_user_id()?, row.opt_int()?);
-            // An object without owner is not owned by somebody without id.
-            let owns = matches!((&owner, viewer), (Some(owner), Some(viewer)) if *owner == viewer);
-            let all = owns || self.is_root(viewer);
-            found.insert(
-                uuid,
-                if all {
-                    Permission::All
-                } else {
-                    Permission::from_level(level.unwrap_or(0))
-                },
-            );
+            found.insert(uuid, self.permission(viewer, owner.as_ref(), level));
         }
         Ok(uuids
             .iter()

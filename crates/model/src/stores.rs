@@ -244,7 +244,7 @@ pub(crate) async fn add_locations(tx: &mut Tx, locations: &[(Uuid, Uuid)]) -> Re
     let rows = locations.iter().map(|(bundle, store)| params![*bundle, *store]);
     tx.insert_rows(
         &format!("{ignore} `bundle_location` (`bundle_uuid`, `bundle_store_uuid`)"),
-        rows.collect(),
+        Box::new(rows),
     )
     .await
 }

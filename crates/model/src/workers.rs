@@ -54,9 +54,35 @@ const COLUMNS: &str = "`w`.`user_id`, `w`.`worker_id`, `w`.`group_uuid`, `w`.`ta
     `w`.`shared_file_system`, `w`.`tag_exclusive`, `w`.`exit_after_num_runs`, `w`.`is_terminating`, `w`.`preemptible`, \
     `d`.`dependencies`";
 
+/// The values of [`said`], then the key.
+const UPDATE: &str = "UPDATE `worker` SET `group_uuid` = ?, `tag` = ?, `cpus` = ?, `gpus` = ?, `memory_bytes` = ?, \
+    `free_disk_bytes` = ?, `checkin_time` = ?, `shared_file_system` = ?, `tag_exclusive` = ?, `exit_after_num_runs` = ?, \
+    `is_terminating` = ?, `preemptible` = ? WHERE `user_id` = ? AND `worker_id` = ?";
+
+/// What a check-in says about the worker, in the order of the columns.
+fn said(group: Option<Uuid>, checkin: &CheckInRequest, now: i64) -> Vec<Value> {
+    params![
+        group,
+        checkin.tag.clone(),
+        checkin.cpus,
+        checkin.gpus,
+        checkin.memory_bytes,
+        checkin.free_disk_bytes,
+        UtcTime::from_unix(now),
+        checkin.shared_file_system,
+        checkin.tag_exclusive,
+        checkin.exit_after_num_runs.clamp(0, i64::from(i32::MAX)),
+        checkin.is_terminating,
+        checkin.preemptible,
+    ]
+}
+
 impl Model {
     /// Stores what a worker said; gives its permanent socket id.
     pub async fn worker_checkin(&self, worker: &WorkerKey, checkin: &CheckInRequest, now: i64) -> Result<i64> {
+        if let Some(socket) = self.repeated_checkin(worker, checkin, now).await? {
+            return Ok(socket);
+        }
         self.db
             .retrying(|| async {
                 let mut tx = self.db.write().await?;
@@ -74,6 +100,32 @@ impl Model {
             .await
     }
 
+    /// Most check-ins are of a known worker with the dependencies that it had, and for everybody: two statements, each on
+    /// its own. None if this one is different.
+    async fn repeated_checkin(&self, worker: &WorkerKey, checkin: &CheckInRequest, now: i64) -> Result<Option<i64>> {
+        if checkin.group_name.as_deref().is_some_and(|name| !name.is_empty()) {
+            return Ok(None);
+        }
+        let key = params![&worker.user_id, &worker.worker_id];
+        let sql = "SELECT `w`.`socket_id`, `d`.`dependencies` FROM `worker` `w` JOIN `worker_dependency` `d` \
+            ON `d`.`user_id` = `w`.`user_id` AND `d`.`worker_id` = `w`.`worker_id` \
+            WHERE `w`.`user_id` = ? AND `w`.`worker_id` = ?";
+        let Some(mut row) = self.db.once().await?.first(sql, key.clone()).await? else {
+            return Ok(None);
+        };
+        let (socket, dependencies) = (row.int()?, row.bytes()?);
+        if dependencies != checkin.dependencies_json().into_bytes() {
+            return Ok(None);
+        }
+        let values = [said(None, checkin, now), key].concat();
+        let matched = self
+            .db
+            .retrying(|| async { self.db.write_once().await?.run(UPDATE, values.clone()).await })
+            .await?;
+        // None: it was removed meanwhile.
+        Ok((matched == 1).then_some(socket))
+    }
+
     async fn checkin_in(&self, tx: &mut Tx, worker: &WorkerKey, checkin: &CheckInRequest, now: i64) -> Result<i64> {
         let key = params![&worker.user_id, &worker.worker_id];
         let sql = format!(
@@ -87,25 +139,9 @@ impl Model {
         let group = self
             .group_of_checkin(tx, worker, checkin, known.and_then(|(_, group)| group))
             .await?;
-        let said = params![
-            group,
-            checkin.tag.clone(),
-            checkin.cpus,
-            checkin.gpus,
-            checkin.memory_bytes,
-            checkin.free_disk_bytes,
-            UtcTime::from_unix(now),
-            checkin.shared_file_system,
-            checkin.tag_exclusive,
-            checkin.exit_after_num_runs.clamp(0, i64::from(i32::MAX)),
-            checkin.is_terminating,
-            checkin.preemptible,
-        ];
+        let said = said(group, checkin, now);
         let socket = if let Some((socket, _)) = known {
-            let sql = "UPDATE `worker` SET `group_uuid` = ?, `tag` = ?, `cpus` = ?, `gpus` = ?, `memory_bytes` = ?, \
-                `free_disk_bytes` = ?, `checkin_time` = ?, `shared_file_system` = ?, `tag_exclusive` = ?, \
-                `exit_after_num_runs` = ?, `is_terminating` = ?, `preemptible` = ? WHERE `user_id` = ? AND `worker_id` = ?";
-            tx.run(sql, [said, key.clone()].concat()).await?;
+            tx.run(UPDATE, [said, key.clone()].concat()).await?;
             socket
         } else {
             let socket = allocate(tx, worker).await?;

@@ -46,20 +46,20 @@ pub struct BundleExtras {
 }
 
 /// A bundle as a viewer with `permission` sees it; without any it is a placeholder.
-pub fn bundle(record: &BundleRecord, permission: Permission, extras: &BundleExtras) -> Resource {
+pub fn bundle(record: BundleRecord, permission: Permission, extras: &BundleExtras) -> Resource {
+    let uuid = record.bundle.uuid;
     if permission == Permission::None {
-        let uuid = record.bundle.uuid;
         let attributes = BundleAttributes::private(uuid);
         return Resource::new(kind::BUNDLES, uuid.as_str(), attributes).to_one("owner", kind::USERS, None);
     }
-    let bundle = record.bundle.seen_with(permission, extras.is_root);
-    let mut attributes = BundleAttributes::new(&bundle, permission, &parent_facts(record));
-    attributes.metadata = ascii_metadata(&bundle.metadata);
-    let mut resource = Resource::new(kind::BUNDLES, bundle.uuid.as_str(), attributes).to_one(
-        "owner",
-        kind::USERS,
-        bundle.owner_id.as_deref(),
-    );
+    let parents = parent_facts(&record);
+    let mut bundle = record.bundle;
+    bundle.hide_from(permission, extras.is_root);
+    let (bundle_type, state, owner) = (bundle.bundle_type, bundle.state, bundle.owner_id.clone());
+    let mut attributes = BundleAttributes::new(bundle, permission, &parents);
+    make_ascii(&mut attributes.metadata);
+    let mut resource =
+        Resource::new(kind::BUNDLES, uuid.as_str(), attributes).to_one("owner", kind::USERS, owner.as_deref());
     if let Some(children) = &extras.children {
         resource = resource.to_many("children", kind::BUNDLES, children.iter().map(Uuid::as_str));
     }
@@ -74,7 +74,7 @@ pub fn bundle(record: &BundleRecord, permission: Permission, extras: &BundleExtr
         );
     }
     if extras.display_metadata {
-        resource = resource.with_meta(DisplayMetadata::new(bundle.bundle_type, Some(bundle.state)));
+        resource = resource.with_meta(DisplayMetadata::new(bundle_type, Some(state)));
     }
     resource
 }
@@ -88,21 +88,14 @@ pub fn parent_facts(record: &BundleRecord) -> ParentFacts {
 }
 
 /// Metadata for output; what is not ASCII in old rows reads as `?`.
-pub fn ascii_metadata(metadata: &Metadata) -> Metadata {
-    let readable = |value: &Value| match value {
-        Value::String(text) if !text.is_ascii() => text
-            .chars()
-            .map(|c| if c.is_ascii() { c } else { '?' })
-            .collect::<String>()
-            .into(),
-        other => other.clone(),
-    };
-    Metadata(
-        metadata
-            .iter()
-            .map(|(key, value)| (key.clone(), readable(value)))
-            .collect(),
-    )
+fn make_ascii(metadata: &mut Metadata) {
+    for value in metadata.0.values_mut() {
+        if let Value::String(text) = value
+            && !text.is_ascii()
+        {
+            *text = text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+        }
+    }
 }
 
 /// A bundle where only its name matters.

@@ -145,6 +145,10 @@ where
 
 /// The name of a request, for all that is the same in a repetition.
 pub fn key(headers: &HeaderMap, parts: &[&[u8]]) -> Option<Key> {
+    Some(hash_of(headers, parts)?.finalize().into())
+}
+
+fn hash_of(headers: &HeaderMap, parts: &[&[u8]]) -> Option<Sha256> {
     let mut hash = Sha256::new();
     let credentials = headers
         .get(header::AUTHORIZATION)
@@ -154,7 +158,21 @@ pub fn key(headers: &HeaderMap, parts: &[&[u8]]) -> Option<Key> {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    Some(hash.finalize().into())
+    Some(hash)
+}
+
+/// Takes in what is written.
+struct Hashing(Sha256);
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The key of a POST that creates or sends something, else none.
@@ -177,8 +195,9 @@ fn key_of_create(request: &Request) -> Option<Key> {
     ) || (path.starts_with("/worksheets/") && path.ends_with("/add-items"));
     let ParsedJson(body) = request.extensions().get::<ParsedJson>().filter(|_| creates)?;
     let target = request.uri().path_and_query()?.as_str();
-    let body = serde_json::to_vec(body).ok()?;
-    key(request.headers(), &[b"POST", target.as_bytes(), &body])
+    let mut hash = Hashing(hash_of(request.headers(), &[b"POST", target.as_bytes()])?);
+    serde_json::to_writer(&mut hash, body).ok()?;
+    Some(hash.0.finalize().into())
 }
 
 impl Repeats {

@@ -7,7 +7,12 @@ use serde_json::{Map, Value, json};
 
 /// Any JSON value as it is: arrays and scalars, which carry no version.
 pub fn json_value(value: &Value) -> Response {
-    let mut response = Response::new(Body::from(value.to_string()));
+    json_text(value.to_string())
+}
+
+/// JSON that is written already.
+pub fn json_text(text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -25,6 +25,7 @@ use crate::peers::Peers;
 use crate::repeats::Repeats;
 use crate::replies::Replies;
 use crate::respond;
+use crate::telemetry::RecentCensus;
 use crate::traffic::Traffic;
 
 /// Settings that come from the environment instead of `config.json`.
@@ -182,6 +183,8 @@ pub struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Held while an upload becomes visible.
     pub(crate) publishing: tokio::sync::Mutex<()>,
+    /// For metrics.
+    pub(crate) census: RecentCensus,
     worker_tokens: Mutex<HashMap<[u8; 32], WorkerKey>>,
     /// Workers that take netcat messages of any bytes.
     byte_workers: Mutex<HashSet<WorkerKey>>,
@@ -236,6 +239,7 @@ impl AppState {
             tasks,
             mail,
             publishing: tokio::sync::Mutex::new(()),
+            census: RecentCensus::default(),
             worker_tokens: Mutex::default(),
             byte_workers: Mutex::default(),
         }))
@@ -251,7 +255,7 @@ impl AppState {
 
     /// The answer for a document.
     pub(crate) fn respond(&self, document: Document) -> Response {
-        respond::json_object(document.into_object(&self.settings.version), &self.settings.version)
+        respond::json_text(document.into_text(&self.settings.version))
     }
 
     /// Remembers that an access token belongs to a worker, for [`Self::worker_of_token`].

@@ -1,12 +1,17 @@
 //! `GET /metrics` and `GET /health` on a port of their own, which no proxy publishes.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::{Error, Result};
 use http::header;
+use model::Census;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::listener::{ListenerOptions, serve_router};
 use crate::routes::health;
@@ -17,6 +22,28 @@ use crate::traffic::sample;
 const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The port of the metrics where nothing else is said.
 const DEFAULT_PORT: u16 = 9464;
+/// The database is asked for its counts at most this often.
+const CENSUS_AGE: Duration = Duration::from_secs(10);
+
+/// The counts of the database as they were a moment ago.
+#[derive(Debug, Default)]
+pub struct RecentCensus(Mutex<Option<(Instant, Census)>>);
+
+impl RecentCensus {
+    /// None when the database cannot say.
+    async fn get(&self, state: &AppState) -> Option<Census> {
+        let mut recent = self.0.lock().await;
+        if let Some((counted, census)) = &*recent
+            && counted.elapsed() < CENSUS_AGE
+        {
+            return Some(census.clone());
+        }
+        *recent = None;
+        let census = state.model.census(state.now()).await.ok()?;
+        *recent = Some((Instant::now(), census.clone()));
+        Some(census)
+    }
+}
 
 /// Where the metrics of a program are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +118,10 @@ async fn metrics(State(state): State<AppState>) -> Response {
     let mut more = String::new();
     connections(&state, &mut more);
     pools(&state, &mut more);
+    statements(&state, &mut more);
+    if let Some(census) = state.census.get(&state).await {
+        bundles_and_workers(&census, &mut more);
+    }
     if let Ok(partitions) = state.storage.partitions().await {
         let named: Vec<(String, u64)> = partitions
             .iter()
@@ -136,6 +167,80 @@ fn pools(state: &AppState, out: &mut String) {
     }
     let values: Vec<(&str, f64)> = values.iter().map(|(labels, value)| (labels.as_str(), *value)).collect();
     sample(out, "db_connections", "gauge", "Connections to the database", &values);
+}
+
+fn statements(state: &AppState, out: &mut String) {
+    let statements = state.model.statements();
+    let count = statements.count() as f64;
+    let help = "SQL statements executed, BEGIN and COMMIT not among them";
+    sample(out, "codalab_database_statements", "counter", help, &[("", count)]);
+    let errors = statements.errors() as f64;
+    sample(
+        out,
+        "codalab_database_errors",
+        "counter",
+        "SQL statements that failed",
+        &[("", errors)],
+    );
+    let seconds = statements.time().as_secs_f64();
+    let help = "Time that SQL statements took, all together";
+    sample(out, "codalab_database_seconds", "counter", help, &[("", seconds)]);
+}
+
+fn bundles_and_workers(census: &Census, out: &mut String) {
+    let states: Vec<(String, f64)> = census
+        .bundles_by_state
+        .iter()
+        .map(|(state, count)| (format!("{{state={state:?}}}"), *count as f64))
+        .collect();
+    let states: Vec<(&str, f64)> = states.iter().map(|(labels, count)| (labels.as_str(), *count)).collect();
+    sample(
+        out,
+        "codalab_bundles",
+        "gauge",
+        "Bundles; those in staged wait for a worker",
+        &states,
+    );
+    let workers = &census.workers;
+    let by_state = [
+        ("{state=\"online\"}", workers.online as f64),
+        ("{state=\"terminating\"}", workers.terminating as f64),
+        ("{state=\"silent\"}", workers.silent as f64),
+    ];
+    sample(
+        out,
+        "codalab_workers",
+        "gauge",
+        "Workers; silent for a minute or more",
+        &by_state,
+    );
+    for (name, help, value) in [
+        ("codalab_worker_cpus", "CPUs of the workers online", workers.cpus),
+        ("codalab_worker_gpus", "GPUs of the workers online", workers.gpus),
+        (
+            "codalab_worker_memory_bytes",
+            "Memory of the workers online",
+            workers.memory_bytes,
+        ),
+        (
+            "codalab_worker_free_disk_bytes",
+            "Free disk space of the workers online",
+            workers.free_disk_bytes,
+        ),
+        ("codalab_runs_assigned", "Runs that a worker has", census.assigned_runs),
+        (
+            "codalab_messages_pending",
+            "Messages that wait for a worker",
+            census.pending_messages,
+        ),
+        (
+            "codalab_message_oldest_seconds",
+            "How long the oldest of them waits",
+            census.oldest_message,
+        ),
+    ] {
+        sample(out, name, "gauge", help, &[("", value as f64)]);
+    }
 }
 
 /// Memory and open files of the process, from `/proc`.

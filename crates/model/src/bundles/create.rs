@@ -187,7 +187,7 @@ async fn insert(tx: &mut Tx, bundles: &[NewBundle], owner: &str, is_anonymous: b
     let inserted = tx
         .insert_rows(
             "INSERT INTO `bundle` (`uuid`, `bundle_type`, `command`, `state`, `owner_id`, `is_anonymous`)",
-            rows.collect(),
+            Box::new(rows),
         )
         .await;
     inserted.map_err(|error| match error.kind {
@@ -195,11 +195,8 @@ async fn insert(tx: &mut Tx, bundles: &[NewBundle], owner: &str, is_anonymous: b
         ErrorKind::Conflict => Error::unavailable(error.message),
         _ => error,
     })?;
-    let metadata: Vec<(Uuid, Metadata)> = bundles
-        .iter()
-        .map(|bundle| (bundle.uuid, stored_metadata(bundle, now)))
-        .collect();
-    metadata::insert_all(tx, &metadata).await?;
+    let metadata = bundles.iter().map(|bundle| (bundle.uuid, stored_metadata(bundle, now)));
+    metadata::insert_all(tx, Box::new(metadata)).await?;
     let dependencies = bundles.iter().flat_map(|bundle| {
         bundle
             .dependencies
@@ -208,7 +205,7 @@ async fn insert(tx: &mut Tx, bundles: &[NewBundle], owner: &str, is_anonymous: b
     });
     tx.insert_rows(
         "INSERT INTO `bundle_dependency` (`child_uuid`, `child_path`, `parent_uuid`, `parent_path`)",
-        dependencies.collect(),
+        Box::new(dependencies),
     )
     .await?;
     let located = bundles
@@ -247,7 +244,7 @@ async fn inherit_permissions(tx: &mut Tx, bundles: &[NewBundle], worksheet: Uuid
     });
     tx.insert_rows(
         "INSERT INTO `group_bundle_permission` (`group_uuid`, `object_uuid`, `permission`)",
-        rows.collect(),
+        Box::new(rows),
     )
     .await
 }

@@ -1,17 +1,53 @@
-//! Reading bundles: a fixed number of statements per 500 bundles.
+//! Reading bundles: one statement per 500 bundles.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use domain::{Bundle, BundleState, BundleType, Dependency, Metadata, Result, UserId, Uuid};
+use domain::{Bundle, BundleState, BundleType, Dependency, Metadata, Permission, Result, UserId, Uuid};
 
 use super::{BundleRecord, ParentInfo};
 use crate::Model;
-use crate::db::{Tx, Value};
+use crate::db::{Row, Tx, Value};
+use crate::permissions::ObjectKind;
 
 impl Model {
     /// One bundle. 404 `Bundle <uuid> not found`.
     pub async fn bundle(&self, uuid: Uuid) -> Result<BundleRecord> {
-        fetch_one(&mut self.db.read().await?, uuid).await
+        fetch_one(&mut self.db.once().await?, uuid).await
+    }
+
+    /// The bundles that exist, in the order asked for, with what the viewer may do with each.
+    pub async fn bundles_for(&self, viewer: Option<&str>, uuids: &[Uuid]) -> Result<Vec<(BundleRecord, Permission)>> {
+        if uuids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (level, values) = self.level_of("`b`", ObjectKind::Bundle, viewer);
+        let sql = format!("{} {METADATA_AND_DEPENDENCIES}", bundle_rows(&level));
+        let mut fetched = Fetched::default();
+        let mut tx = self.db.once().await?;
+        tx.each_in(&sql, &values, uuids, LISTS, &mut |row| fetched.take(row))
+            .await?;
+        let mut wanted: HashMap<Uuid, usize> = HashMap::new();
+        for uuid in uuids {
+            *wanted.entry(*uuid).or_default() += 1;
+        }
+        let mut found: HashMap<Uuid, (BundleRecord, Permission)> = fetched
+            .into_records()
+            .map(|(record, level)| {
+                let permission = self.permission(viewer, record.bundle.owner_id.as_ref(), level);
+                (record.bundle.uuid, (record, permission))
+            })
+            .collect();
+        // Cloned only where a bundle is asked for again.
+        let take = |uuid: &Uuid| {
+            let times = wanted.get_mut(uuid)?;
+            *times -= 1;
+            if *times == 0 {
+                found.remove(uuid)
+            } else {
+                found.get(uuid).cloned()
+            }
+        };
+        Ok(uuids.iter().filter_map(take).collect())
     }
 
     /// The bundles that exist, in the order asked for, duplicates kept.
@@ -25,7 +61,7 @@ impl Model {
         if uuids.is_empty() {
             return Ok(HashMap::new());
         }
-        fetch(&mut self.db.read().await?, uuids).await
+        fetch(&mut self.db.once().await?, uuids).await
     }
 
     /// State of each bundle; missing ones are absent.
@@ -91,112 +127,121 @@ pub(crate) async fn fetch_one(tx: &mut Tx, uuid: Uuid) -> Result<BundleRecord> {
         .ok_or_else(|| super::not_found(uuid))
 }
 
-/// Five statements per 500 bundles: rows, metadata, dependencies, names and states of the parents.
 pub(crate) async fn fetch(tx: &mut Tx, uuids: &[Uuid]) -> Result<HashMap<Uuid, BundleRecord>> {
-    let mut records = rows(tx, uuids).await?;
-    let mut metadata = metadata_rows(tx, uuids).await?;
-    let dependencies = dependency_rows(tx, uuids).await?;
-    let mut parents: Vec<Uuid> = dependencies.iter().map(|dependency| dependency.parent_uuid).collect();
-    parents.sort_unstable();
-    parents.dedup();
-    let known = parent_infos(tx, &parents).await?;
-    for dependency in dependencies {
-        if let Some(record) = records.get_mut(&dependency.child_uuid) {
-            record
-                .parents
-                .push(known.get(&dependency.parent_uuid).cloned().unwrap_or_default());
-            record.bundle.dependencies.push(dependency);
+    let mut fetched = Fetched::default();
+    let sql = format!("{} {METADATA_AND_DEPENDENCIES}", bundle_rows("NULL"));
+    tx.each_in(&sql, &[], uuids, LISTS, &mut |row| fetched.take(row))
+        .await?;
+    Ok(fetched
+        .into_records()
+        .map(|(record, _)| (record.bundle.uuid, record))
+        .collect())
+}
+
+/// Bundles, their metadata and their dependencies with name and state of the parents: one statement per 500 bundles, so
+/// that they agree with each other. The first column says what a row is; the others mean different things then. Texts
+/// are cast, because the columns of old databases do not all have the same collation.
+fn bundle_rows(permission: &str) -> String {
+    format!(
+        "SELECT 0, `b`.`id`, CAST(`b`.`uuid` AS CHAR), CAST(`b`.`bundle_type` AS CHAR), CAST(`b`.`command` AS CHAR), \
+         CAST(`b`.`state` AS CHAR), CAST(`b`.`owner_id` AS CHAR), CAST(`b`.`frozen` AS CHAR), \
+         CAST(`b`.`storage_type` AS CHAR), `b`.`is_anonymous`, `b`.`is_dir`, {permission} \
+         FROM `bundle` `b` WHERE `b`.`uuid` IN {{in}}"
+    )
+}
+
+const METADATA_AND_DEPENDENCIES: &str = "UNION ALL \
+    SELECT 1, `m`.`id`, CAST(`m`.`bundle_uuid` AS CHAR), CAST(`m`.`metadata_key` AS CHAR), \
+    CAST(`m`.`metadata_value` AS CHAR), NULL, NULL, NULL, NULL, NULL, NULL, NULL \
+    FROM `bundle_metadata` `m` WHERE `m`.`bundle_uuid` IN {in} \
+    UNION ALL \
+    SELECT 2, `d`.`id`, CAST(`d`.`child_uuid` AS CHAR), CAST(`d`.`child_path` AS CHAR), CAST(`d`.`parent_path` AS CHAR), \
+    CAST(`p`.`state` AS CHAR), CAST(`d`.`parent_uuid` AS CHAR), \
+    (SELECT CAST(`n`.`metadata_value` AS CHAR) FROM `bundle_metadata` `n` WHERE `n`.`bundle_uuid` = `p`.`uuid` \
+    AND `n`.`metadata_key` = 'name' ORDER BY `n`.`id` DESC LIMIT 1), NULL, NULL, NULL, NULL \
+    FROM `bundle_dependency` `d` LEFT JOIN `bundle` `p` ON `p`.`uuid` = `d`.`parent_uuid` WHERE `d`.`child_uuid` IN {in}";
+
+/// The lists in that statement.
+const LISTS: usize = 3;
+
+/// What has arrived of that statement, in any order.
+#[derive(Default)]
+struct Fetched {
+    /// With the level in the last column.
+    bundles: HashMap<Uuid, (BundleRecord, Option<i64>)>,
+    /// Numbers of rows, keys and texts.
+    metadata: HashMap<Uuid, Vec<(i64, String, String)>>,
+    dependencies: HashMap<Uuid, Vec<(i64, Dependency, ParentInfo)>>,
+}
+
+impl Fetched {
+    fn take(&mut self, mut row: Row) -> Result<()> {
+        let (part, id, uuid) = (row.int()?, row.int()?, row.uuid()?);
+        match part {
+            0 => {
+                let bundle = Bundle {
+                    uuid,
+                    bundle_type: row.bundle_type()?,
+                    command: row.opt_text()?,
+                    state: row.state()?,
+                    owner_id: row.opt_user_id()?,
+                    frozen: row.opt_time()?,
+                    storage_type: row.opt_text()?.filter(|kind| !kind.is_empty()),
+                    is_anonymous: row.flag()?,
+                    is_dir: row.opt_flag()?,
+                    metadata: Metadata::new(),
+                    dependencies: Vec::new(),
+                };
+                let parents = Vec::new();
+                let level = row.opt_int()?;
+                self.bundles.insert(uuid, (BundleRecord { id, bundle, parents }, level));
+            }
+            1 => {
+                let rows = self.metadata.entry(uuid).or_default();
+                rows.push((id, row.text()?, row.text()?));
+            }
+            _ => {
+                let (child_path, parent_path) = (row.text()?, row.text()?);
+                let state = row.opt_text()?;
+                let Some(parent_uuid) = row.opt_uuid()? else {
+                    return Ok(());
+                };
+                let dependency = Dependency {
+                    child_uuid: uuid,
+                    child_path,
+                    parent_uuid,
+                    parent_path,
+                };
+                // A state no version knows counts as failed, but only a bundle that exists has one.
+                let state = state.map(|state| state.parse().unwrap_or(BundleState::Failed));
+                let name = row.opt_text()?;
+                let rows = self.dependencies.entry(uuid).or_default();
+                rows.push((id, dependency, ParentInfo { name, state }));
+            }
         }
+        Ok(())
     }
-    for (uuid, record) in &mut records {
-        let rows = metadata.remove(uuid).unwrap_or_default();
-        record.bundle.metadata = Metadata::from_rows(record.bundle.bundle_type, rows);
-    }
-    Ok(records)
-}
 
-async fn rows(tx: &mut Tx, uuids: &[Uuid]) -> Result<HashMap<Uuid, BundleRecord>> {
-    let sql = "SELECT `id`, `uuid`, `bundle_type`, `command`, `state`, `owner_id`, CAST(`frozen` AS CHAR), `is_anonymous`, \
-        `storage_type`, `is_dir` FROM `bundle` WHERE `uuid` IN {in}";
-    let mut records = HashMap::with_capacity(uuids.len());
-    for mut row in tx.all_in(sql, &[], uuids, &[]).await? {
-        let id = row.int()?;
-        let bundle = Bundle {
-            uuid: row.uuid()?,
-            bundle_type: row.bundle_type()?,
-            command: row.opt_text()?,
-            state: row.state()?,
-            owner_id: row.opt_user_id()?,
-            frozen: row.opt_time()?,
-            is_anonymous: row.flag()?,
-            storage_type: row.opt_text()?.filter(|kind| !kind.is_empty()),
-            is_dir: row.opt_flag()?,
-            metadata: Metadata::new(),
-            dependencies: Vec::new(),
-        };
-        records.insert(
-            bundle.uuid,
-            BundleRecord {
-                id,
-                bundle,
-                parents: Vec::new(),
-            },
-        );
+    /// The bundles, each with the level in its last column.
+    fn into_records(mut self) -> impl Iterator<Item = (BundleRecord, Option<i64>)> {
+        self.bundles.into_values().map(move |(mut record, level)| {
+            let uuid = record.bundle.uuid;
+            // Bundles that are asked for twice in different chunks bring their rows twice.
+            let mut rows = self.metadata.remove(&uuid).unwrap_or_default();
+            rows.sort_unstable_by_key(|(id, ..)| *id);
+            rows.dedup_by_key(|(id, ..)| *id);
+            let rows = rows.into_iter().map(|(_, key, text)| (key, text));
+            record.bundle.metadata = Metadata::from_rows(record.bundle.bundle_type, rows);
+            let mut rows = self.dependencies.remove(&uuid).unwrap_or_default();
+            rows.sort_by_key(|(id, ..)| *id);
+            rows.dedup_by_key(|(id, ..)| *id);
+            for (_, dependency, parent) in rows {
+                record.bundle.dependencies.push(dependency);
+                record.parents.push(parent);
+            }
+            (record, level)
+        })
     }
-    Ok(records)
-}
-
-async fn metadata_rows(tx: &mut Tx, uuids: &[Uuid]) -> Result<HashMap<Uuid, Vec<(String, String)>>> {
-    let sql = "SELECT `bundle_uuid`, `metadata_key`, `metadata_value` FROM `bundle_metadata` \
-        WHERE `bundle_uuid` IN {in} ORDER BY `id`";
-    let mut found: HashMap<Uuid, Vec<(String, String)>> = HashMap::with_capacity(uuids.len());
-    for mut row in tx.all_in(sql, &[], uuids, &[]).await? {
-        found.entry(row.uuid()?).or_default().push((row.text()?, row.text()?));
-    }
-    Ok(found)
-}
-
-async fn dependency_rows(tx: &mut Tx, uuids: &[Uuid]) -> Result<Vec<Dependency>> {
-    let sql = "SELECT `id`, `child_uuid`, `child_path`, `parent_uuid`, `parent_path` FROM `bundle_dependency` \
-        WHERE `child_uuid` IN {in} ORDER BY `id`";
-    let mut dependencies = Vec::new();
-    let mut seen = HashSet::new();
-    for mut row in tx.all_in(sql, &[], uuids, &[]).await? {
-        // A uuid that is asked for twice in different chunks must not bring its rows twice.
-        if !seen.insert(row.int()?) {
-            continue;
-        }
-        let child_uuid = row.uuid()?;
-        let child_path = row.text()?;
-        let Some(parent_uuid) = row.opt_uuid()? else { continue };
-        dependencies.push(Dependency {
-            child_uuid,
-            child_path,
-            parent_uuid,
-            parent_path: row.text()?,
-        });
-    }
-    Ok(dependencies)
-}
-
-async fn parent_infos(tx: &mut Tx, parents: &[Uuid]) -> Result<HashMap<Uuid, ParentInfo>> {
-    let sql = "SELECT `uuid`, `state` FROM `bundle` WHERE `uuid` IN {in}";
-    let mut infos = HashMap::new();
-    for mut row in tx.all_in(sql, &[], parents, &[]).await? {
-        infos.insert(
-            row.uuid()?,
-            ParentInfo {
-                name: None,
-                state: Some(row.state()?),
-            },
-        );
-    }
-    for (uuid, name) in names(tx, parents).await? {
-        if let Some(info) = infos.get_mut(&uuid) {
-            info.name = Some(name);
-        }
-    }
-    Ok(infos)
 }
 
 /// Names by uuid; the last row of several wins.

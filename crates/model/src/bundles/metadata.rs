@@ -7,6 +7,7 @@ use domain::{Metadata, Result, Uuid};
 use serde_json::Value as Json;
 
 use crate::db::{Row, Tx, Value, params};
+use crate::dialect::Rows;
 
 /// Replaces the rows of every key that is given; a null (or empty list) only deletes.
 pub(crate) async fn replace(tx: &mut Tx, uuid: Uuid, changes: &Metadata) -> Result<()> {
@@ -26,23 +27,26 @@ pub(crate) async fn replace_all(tx: &mut Tx, changes: &[(Uuid, Metadata)]) -> Re
     for (key, uuids) in by_key {
         remove_key(tx, &uuids, key).await?;
     }
-    insert_all(tx, changes).await
+    insert_all(tx, Box::new(changes.iter().cloned())).await
 }
 
 /// Inserts the rows of metadata that a bundle does not have yet.
 pub(crate) async fn insert(tx: &mut Tx, uuid: Uuid, metadata: &Metadata) -> Result<()> {
-    insert_rows(tx, rows(uuid, metadata)).await
+    insert_rows(tx, Box::new(rows(uuid, metadata).into_iter())).await
 }
 
 /// The same for many bundles.
-pub(crate) async fn insert_all(tx: &mut Tx, metadata: &[(Uuid, Metadata)]) -> Result<()> {
-    insert_rows(tx, metadata.iter().flat_map(|(uuid, one)| rows(*uuid, one)).collect()).await
+pub(crate) async fn insert_all(
+    tx: &mut Tx,
+    metadata: Box<dyn Iterator<Item = (Uuid, Metadata)> + Send + '_>,
+) -> Result<()> {
+    insert_rows(tx, Box::new(metadata.flat_map(|(uuid, one)| rows(uuid, &one)))).await
 }
 
 /// Sets one scalar of many bundles to the same text.
 pub(crate) async fn set_all(tx: &mut Tx, uuids: &[Uuid], key: &str, text: &str) -> Result<()> {
     remove_key(tx, uuids, key).await?;
-    insert_rows(tx, uuids.iter().map(|uuid| params![*uuid, key, text]).collect()).await
+    insert_rows(tx, Box::new(uuids.iter().map(|uuid| params![*uuid, key, text]))).await
 }
 
 async fn remove_key(tx: &mut Tx, uuids: &[Uuid], key: &str) -> Result<()> {
@@ -58,7 +62,7 @@ fn rows(uuid: Uuid, metadata: &Metadata) -> Vec<Vec<Value>> {
     rows
 }
 
-async fn insert_rows(tx: &mut Tx, rows: Vec<Vec<Value>>) -> Result<()> {
+async fn insert_rows(tx: &mut Tx, rows: Rows<'_>) -> Result<()> {
     tx.insert_rows(
         "INSERT INTO `bundle_metadata` (`bundle_uuid`, `metadata_key`, `metadata_value`)",
         rows,

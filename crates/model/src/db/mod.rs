@@ -5,6 +5,7 @@
 //! (READ COMMITTED, so that a conditional update sees what others committed) and one for reads (REPEATABLE READ, so
 //! that the statements of one read agree with each other).
 
+mod lending;
 mod row;
 mod statements;
 mod value;
@@ -15,12 +16,10 @@ use std::time::Duration;
 use domain::{Error, Result};
 use futures::TryStreamExt;
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, Connection, Executor, MySql, MySqlConnection, Sqlite, SqliteConnection, Transaction};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySql, SqlSafeStr, Sqlite};
 
+use lending::{Lender, Lent};
 pub(crate) use row::Row;
 pub use statements::{Statement, Statements};
 pub(crate) use value::{Value, params};
@@ -42,8 +41,14 @@ pub(crate) struct Db {
 /// Pools of one database.
 #[derive(Clone)]
 pub(crate) enum Pools {
-    Sqlite { write: SqlitePool, read: SqlitePool },
-    MySql { write: MySqlPool, read: MySqlPool },
+    Sqlite {
+        write: Lender<Sqlite>,
+        read: Lender<Sqlite>,
+    },
+    MySql {
+        write: Lender<MySql>,
+        read: Lender<MySql>,
+    },
 }
 
 /// The connections of one pool.
@@ -91,38 +96,61 @@ impl Db {
         &self.statements
     }
 
-    fn observed(&self, transaction: sqlx::Result<AnyTransaction>) -> Result<Tx> {
-        let transaction = transaction.map_err(|error| database_error(&error, "BEGIN"))?;
+    /// A connection for writing, or one for reading.
+    async fn lend(&self, writing: bool) -> sqlx::Result<Connected> {
+        Ok(match &self.pools {
+            Pools::Sqlite { write, read } => Connected::Sqlite(if writing { write } else { read }.lend().await?),
+            Pools::MySql { write, read } => Connected::MySql(if writing { write } else { read }.lend().await?),
+        })
+    }
+
+    async fn begin(&self, writing: bool, sqlite: &'static str, mysql: &'static str) -> Result<Tx> {
+        let begin = async {
+            let mut connection = self.lend(writing).await?;
+            match &mut connection {
+                Connected::Sqlite(connection) => connection.begin(sqlite).await?,
+                Connected::MySql(connection) => connection.begin(mysql).await?,
+            }
+            Ok(connection)
+        };
         Ok(Tx {
-            transaction,
+            connection: begin
+                .await
+                .map_err(|error: sqlx::Error| database_error(&error, "BEGIN"))?,
             statements: self.statements.clone(),
         })
     }
 
     /// A transaction that may write. Dropping it rolls back.
     pub(crate) async fn write(&self) -> Result<Tx> {
-        self.observed(match &self.pools {
-            Pools::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(AnyTransaction::Sqlite),
-            Pools::MySql { write, .. } => write.begin().await.map(AnyTransaction::MySql),
-        })
+        self.begin(true, "BEGIN IMMEDIATE", "BEGIN").await
+    }
+
+    /// The same that nobody else may read beside (SQLite).
+    pub(crate) async fn write_alone(&self) -> Result<Tx> {
+        self.begin(true, "BEGIN EXCLUSIVE", "BEGIN").await
     }
 
     /// A snapshot to read from. Never ask for one while holding a transaction: an in-memory database has one connection.
     pub(crate) async fn read(&self) -> Result<Tx> {
-        self.observed(match &self.pools {
-            Pools::Sqlite { read, .. } => read.begin().await.map(AnyTransaction::Sqlite),
-            Pools::MySql { read, .. } => {
-                let transaction = read.begin_with("START TRANSACTION READ ONLY").await;
-                transaction.map(AnyTransaction::MySql)
-            }
-        })
+        self.begin(false, "BEGIN", "START TRANSACTION READ ONLY").await
     }
 
     /// A connection for one reading statement, which agrees with itself without a transaction: two round trips less.
     pub(crate) async fn once(&self) -> Result<Tx> {
-        self.observed(match &self.pools {
-            Pools::Sqlite { read, .. } => read.acquire().await.map(AnyTransaction::SqliteOnce),
-            Pools::MySql { read, .. } => read.acquire().await.map(AnyTransaction::MySqlOnce),
+        self.without_transaction(false).await
+    }
+
+    /// The same for one writing statement.
+    pub(crate) async fn write_once(&self) -> Result<Tx> {
+        self.without_transaction(true).await
+    }
+
+    async fn without_transaction(&self, writing: bool) -> Result<Tx> {
+        let connection = self.lend(writing).await;
+        Ok(Tx {
+            connection: connection.map_err(|error| database_error(&error, "connecting"))?,
+            statements: self.statements.clone(),
         })
     }
 
@@ -147,12 +175,12 @@ impl Db {
 
     /// The pools with their state.
     pub(crate) fn pools(&self) -> [PoolState; 2] {
-        fn state<DB: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<DB>) -> PoolState {
+        fn state<DB: lending::Lendable>(name: &'static str, lender: &Lender<DB>) -> PoolState {
             PoolState {
                 name,
-                open: pool.size(),
-                idle: pool.num_idle() as u32,
-                most: pool.options().get_max_connections(),
+                open: lender.pool().size(),
+                idle: lender.idle() as u32,
+                most: lender.pool().options().get_max_connections(),
             }
         }
         match &self.pools {
@@ -195,25 +223,21 @@ impl Pools {
             .acquire_timeout(Duration::from_secs(60))
             .idle_timeout(None)
             .max_lifetime(None)
-            .test_before_acquire(false)
-            // A COMMIT that met a full disk leaves a connection that takes itself for one in a transaction for ever.
-            .before_acquire(|connection, _| {
-                let is_usable = !connection.is_in_transaction();
-                Box::pin(async move { Ok(is_usable) })
-            });
+            .test_before_acquire(false);
         let write = writer
             .connect_with(options.clone())
             .await
+            .map(Lender::new)
             .map_err(|error| cannot_open(url, &error))?;
         let read = if in_memory {
             write.clone()
         } else {
-            SqlitePoolOptions::new()
+            let reader = SqlitePoolOptions::new()
                 .max_connections(max_connections.max(1))
                 .acquire_timeout(Duration::from_secs(60))
                 .idle_timeout(Duration::from_secs(300))
-                .test_before_acquire(false)
-                .connect_lazy_with(options)
+                .test_before_acquire(false);
+            Lender::new(reader.connect_lazy_with(options))
         };
         Ok(Self::Sqlite { write, read })
     }
@@ -247,124 +271,144 @@ impl Pools {
         )
         .connect_with(options.clone())
         .await
+        .map(Lender::new)
         .map_err(|error| cannot_open("MySQL", &error))?;
         let read = pool(
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
             max_connections,
         )
         .connect_lazy_with(options);
+        let read = Lender::new(read);
         Ok(Self::MySql { write, read })
     }
 }
 
-/// A transaction on either database.
+/// A transaction on either database, or a connection on which each statement is on its own.
 pub(crate) struct Tx {
-    transaction: AnyTransaction,
+    connection: Connected,
     statements: Arc<Statements>,
 }
 
-pub(crate) enum AnyTransaction {
-    Sqlite(Transaction<'static, Sqlite>),
-    MySql(Transaction<'static, MySql>),
-    /// Each statement on its own.
-    SqliteOnce(PoolConnection<Sqlite>),
-    MySqlOnce(PoolConnection<MySql>),
-}
-
-enum AnyConnection<'a> {
-    Sqlite(&'a mut SqliteConnection),
-    MySql(&'a mut MySqlConnection),
-}
-
-impl AnyTransaction {
-    fn connection(&mut self) -> AnyConnection<'_> {
-        match self {
-            Self::Sqlite(tx) => AnyConnection::Sqlite(tx),
-            Self::SqliteOnce(connection) => AnyConnection::Sqlite(connection),
-            Self::MySql(tx) => AnyConnection::MySql(tx),
-            Self::MySqlOnce(connection) => AnyConnection::MySql(connection),
-        }
-    }
-}
-
-impl From<Transaction<'static, Sqlite>> for Tx {
-    /// A transaction whose statements nobody counts.
-    fn from(transaction: Transaction<'static, Sqlite>) -> Self {
-        Self {
-            transaction: AnyTransaction::Sqlite(transaction),
-            statements: Arc::default(),
-        }
-    }
+enum Connected {
+    Sqlite(Lent<Sqlite>),
+    MySql(Lent<MySql>),
 }
 
 impl Tx {
     pub(crate) fn engine(&self) -> Engine {
-        match &self.transaction {
-            AnyTransaction::Sqlite(_) | AnyTransaction::SqliteOnce(_) => Engine::Sqlite,
-            AnyTransaction::MySql(_) | AnyTransaction::MySqlOnce(_) => Engine::MySql,
+        match &self.connection {
+            Connected::Sqlite(_) => Engine::Sqlite,
+            Connected::MySql(_) => Engine::MySql,
         }
     }
 
     /// Runs a statement; gives the number of rows it matched.
     pub(crate) async fn run(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<u64> {
-        Ok(self.run_for_id(sql, values).await?.0)
+        Ok(self.run_for_id(sql, values, true).await?.0)
+    }
+
+    /// The same for a statement that hardly comes again: the connection does not keep it prepared.
+    pub(crate) async fn run_unprepared(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<u64> {
+        Ok(self.run_for_id(sql, values, false).await?.0)
     }
 
     /// Runs an INSERT; gives the id of the (first) new row.
     pub(crate) async fn insert(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<i64> {
-        Ok(self.run_for_id(sql, values).await?.1)
+        Ok(self.run_for_id(sql, values, true).await?.1)
     }
 
-    async fn run_for_id(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<(u64, i64)> {
-        let sql = sql.into();
-        self.statements.note(&sql, &values);
-        match self.transaction.connection() {
-            AnyConnection::Sqlite(connection) => {
-                let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<SqliteArguments>(values)?);
-                let done = query
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(|error| database_error(&error, &sql))?;
-                Ok((done.rows_affected(), done.last_insert_rowid()))
+    async fn run_for_id(
+        &mut self,
+        sql: impl Into<String>,
+        values: Vec<Value>,
+        keep_prepared: bool,
+    ) -> Result<(u64, i64)> {
+        let sql = AssertSqlSafe(sql.into()).into_sql_str();
+        let timing = self.statements.note(sql.as_str(), &values);
+        let done = match &mut self.connection {
+            Connected::Sqlite(connection) => {
+                let query = sqlx::query_with(sql.clone(), value::arguments::<SqliteArguments>(values)?);
+                connection.is_busy = true;
+                let done = query.persistent(keep_prepared).execute(&mut **connection).await;
+                connection.is_busy = is_unsound(&done);
+                done.map(|done| (done.rows_affected(), done.last_insert_rowid()))
             }
-            AnyConnection::MySql(connection) => {
-                let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
-                match query.execute(&mut *connection).await {
-                    Ok(done) => Ok((done.rows_affected(), done.last_insert_id() as i64)),
+            Connected::MySql(connection) => {
+                let query = sqlx::query_with(sql.clone(), value::arguments::<MySqlArguments>(values)?);
+                connection.is_busy = true;
+                let done = query.persistent(keep_prepared).execute(&mut **connection).await;
+                connection.is_busy = is_unsound(&done);
+                match done {
                     Err(error) if equals_nothing(&error) => Ok((0, 0)),
-                    Err(error) => Err(database_error(&error, &sql)),
+                    done => done.map(|done| (done.rows_affected(), done.last_insert_id() as i64)),
                 }
             }
-        }
+        };
+        timing.end(&done);
+        done.map_err(|error| database_error(&error, sql.as_str()))
     }
 
     /// All rows of a query.
     pub(crate) async fn all(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<Vec<Row>> {
-        let sql = sql.into();
-        self.statements.note(&sql, &values);
         let mut rows = Vec::new();
-        match self.transaction.connection() {
-            AnyConnection::Sqlite(connection) => {
-                let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<SqliteArguments>(values)?);
-                let mut stream = query.fetch(&mut *connection);
-                while let Some(row) = stream.try_next().await.map_err(|error| database_error(&error, &sql))? {
-                    rows.push(Row::from_sqlite(&row)?);
-                }
-            }
-            AnyConnection::MySql(connection) => {
-                let query = sqlx::query_with(AssertSqlSafe(sql.clone()), value::arguments::<MySqlArguments>(values)?);
-                let mut stream = query.fetch(&mut *connection);
-                loop {
-                    match stream.try_next().await {
-                        Ok(Some(row)) => rows.push(Row::from_mysql(&row)?),
-                        Ok(None) => break,
-                        Err(error) if equals_nothing(&error) => break,
-                        Err(error) => return Err(database_error(&error, &sql)),
-                    }
-                }
-            }
-        }
+        self.each(sql, values, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .await?;
         Ok(rows)
+    }
+
+    /// Gives every row of a query to `take`, as it arrives.
+    pub(crate) async fn each(
+        &mut self,
+        sql: impl Into<String>,
+        values: Vec<Value>,
+        take: &mut (dyn FnMut(Row) -> Result<()> + Send),
+    ) -> Result<()> {
+        let sql = AssertSqlSafe(sql.into()).into_sql_str();
+        let timing = self.statements.note(sql.as_str(), &values);
+        let mut taken = Ok(());
+        let done = match &mut self.connection {
+            Connected::Sqlite(connection) => {
+                let query = sqlx::query_with(sql.clone(), value::arguments::<SqliteArguments>(values)?);
+                connection.is_busy = true;
+                let done = async {
+                    let mut stream = query.fetch(&mut **connection);
+                    while let Some(row) = stream.try_next().await? {
+                        if taken.is_ok() {
+                            taken = Row::from_sqlite(&row).and_then(&mut *take);
+                        }
+                    }
+                    Ok(())
+                }
+                .await;
+                connection.is_busy = is_unsound(&done);
+                done
+            }
+            Connected::MySql(connection) => {
+                let query = sqlx::query_with(sql.clone(), value::arguments::<MySqlArguments>(values)?);
+                connection.is_busy = true;
+                let done = async {
+                    let mut stream = query.fetch(&mut **connection);
+                    while let Some(row) = stream.try_next().await? {
+                        if taken.is_ok() {
+                            taken = Row::from_mysql(&row).and_then(&mut *take);
+                        }
+                    }
+                    Ok(())
+                }
+                .await;
+                connection.is_busy = is_unsound(&done);
+                match done {
+                    Err(error) if equals_nothing(&error) => Ok(()),
+                    done => done,
+                }
+            }
+        };
+        timing.end(&done);
+        done.map_err(|error| database_error(&error, sql.as_str()))?;
+        taken
     }
 
     /// The first row of a query.
@@ -382,27 +426,26 @@ impl Tx {
 
     /// Runs statements as they are, without placeholders: schema changes.
     pub(crate) async fn script(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        match self.transaction.connection() {
-            AnyConnection::Sqlite(connection) => connection
-                .execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
-                .await
-                .map(drop),
-            AnyConnection::MySql(connection) => connection
-                .execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
-                .await
-                .map(drop),
+        let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match &mut self.connection {
+            Connected::Sqlite(connection) => Executor::execute(&mut **connection, script).await.map(drop),
+            Connected::MySql(connection) => Executor::execute(&mut **connection, script).await.map(drop),
         }
     }
 
     /// Makes it happen.
-    pub(crate) async fn commit(self) -> Result<()> {
-        match self.transaction {
-            AnyTransaction::Sqlite(tx) => tx.commit().await,
-            AnyTransaction::MySql(tx) => tx.commit().await,
-            AnyTransaction::SqliteOnce(_) | AnyTransaction::MySqlOnce(_) => Ok(()),
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        match &mut self.connection {
+            Connected::Sqlite(connection) => connection.commit().await,
+            Connected::MySql(connection) => connection.commit().await,
         }
         .map_err(|error| database_error(&error, "COMMIT"))
     }
+}
+
+/// Whether what happened says that the connection may be of no use: anything but an answer of the database.
+fn is_unsound<T>(outcome: &sqlx::Result<T>) -> bool {
+    matches!(outcome, Err(error) if error.as_database_error().is_none())
 }
 
 fn cannot_open(what: &str, error: &sqlx::Error) -> Error {

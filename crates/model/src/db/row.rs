@@ -153,8 +153,8 @@ fn sqlite_value(row: &SqliteRow, index: usize) -> Result<Value, sqlx::Error> {
         return Ok(Value::Null);
     }
     // The type of this very value, not of the column: SQLite stores what it is given.
-    let type_name = value.type_info().name().to_owned();
-    Ok(match type_name.as_str() {
+    let type_info = value.type_info();
+    Ok(match type_info.name() {
         "INTEGER" | "BOOLEAN" => Value::Int(row.try_get_unchecked(index)?),
         "REAL" => Value::Real(row.try_get_unchecked(index)?),
         "BLOB" => Value::Blob(row.try_get_unchecked(index)?),
@@ -167,8 +167,8 @@ fn mysql_value(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
     if value.is_null() {
         return Ok(Value::Null);
     }
-    let type_name = value.type_info().name().to_owned();
-    Ok(match type_name.as_str() {
+    let type_info = value.type_info();
+    Ok(match type_info.name() {
         name if name.ends_with("UNSIGNED") => Value::Int(row.try_get_unchecked::<u64, _>(index)? as i64),
         "BOOLEAN" | "TINYINT" | "SMALLINT" | "INT" | "MEDIUMINT" | "BIGINT" => {
             Value::Int(row.try_get_unchecked(index)?)

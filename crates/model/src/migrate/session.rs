@@ -27,13 +27,9 @@ pub(super) enum Session {
 impl Session {
     pub(super) async fn lock(db: &Db) -> Result<Self> {
         match &db.pools {
-            Pools::Sqlite { write, .. } => {
-                let tx = write.begin_with("BEGIN EXCLUSIVE").await;
-                let tx = tx.map_err(|error| database_error(&error, "BEGIN EXCLUSIVE"))?;
-                Ok(Self::Sqlite(tx.into()))
-            }
+            Pools::Sqlite { .. } => Ok(Self::Sqlite(db.write_alone().await?)),
             Pools::MySql { write, .. } => {
-                let mut session = Self::MySql(single_mysql_connection(write).await?);
+                let mut session = Self::MySql(single_mysql_connection(write.pool()).await?);
                 let sql = format!("SELECT GET_LOCK(CONCAT('codalab.', LEFT(MD5(DATABASE()), 32)), {LOCK_SECONDS})");
                 if session.count(&sql).await? != 1 {
                     let wait = Duration::from_secs(LOCK_SECONDS as u64);

@@ -144,7 +144,7 @@ impl Model {
         });
         tx.insert_rows(
             "INSERT INTO `bundle_total` (`owner_id`, `state`, `is_public`, `is_anonymous`, `bundles`, `sized`, `bytes`)",
-            rows.collect(),
+            Box::new(rows),
         )
         .await?;
         tx.commit().await

@@ -154,7 +154,7 @@ pub(crate) async fn insert(tx: &mut Tx, worksheet: Uuid, items: &[Item], after: 
     });
     tx.insert_rows(
         "INSERT INTO `worksheet_item` (`worksheet_uuid`, `bundle_uuid`, `subworksheet_uuid`, `value`, `type`, `sort_key`)",
-        rows.collect(),
+        Box::new(rows),
     )
     .await?;
     let sql = "SELECT `id` FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND `id` > ? ORDER BY `id`";

@@ -107,7 +107,7 @@ impl Model {
 
     /// The items in display order, sort keys strictly increasing.
     pub async fn worksheet_items(&self, uuid: Uuid) -> Result<Vec<PlacedItem>> {
-        items::fetch(&mut self.db.read().await?, uuid).await
+        items::fetch(&mut self.db.once().await?, uuid).await
     }
 
     /// Changes metadata; checks *all* permission and the freeze rules.
@@ -326,8 +326,8 @@ fn check_texts(name: Option<&str>, title: Option<&str>, tags: &[String]) -> Resu
 }
 
 async fn insert_tags(tx: &mut Tx, uuid: Uuid, tags: &[String]) -> Result<()> {
-    let rows = tags.iter().map(|tag| params![uuid, tag]).collect();
-    tx.insert_rows("INSERT INTO `worksheet_tag` (`worksheet_uuid`, `tag`)", rows)
+    let rows = tags.iter().map(|tag| params![uuid, tag]);
+    tx.insert_rows("INSERT INTO `worksheet_tag` (`worksheet_uuid`, `tag`)", Box::new(rows))
         .await
 }
 

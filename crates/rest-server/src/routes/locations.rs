@@ -216,8 +216,8 @@ pub async fn set_state(
     if reported.await? {
         state.hub.publish(hub::Event::bundle_changed(uuid, end));
     }
-    let records = state.model.bundles(&[uuid]).await?;
-    let (resources, _) = present_all(&state, &viewer, &records, &Wanted::default()).await?;
+    let records = state.model.bundles_for(viewer.id(), &[uuid]).await?;
+    let (resources, _) = present_all(&state, &viewer, records, &Wanted::default()).await?;
     Ok(state.respond(Document::many(resources)))
 }
 

@@ -104,15 +104,16 @@ pub async fn fetch(
 /// The worksheet and the viewer's permission, which is at least read.
 pub async fn readable(state: &AppState, viewer: &Viewer, uuid: Uuid) -> ApiResult<(Worksheet, Permission)> {
     let worksheet = state.model.worksheet(uuid).await?;
-    state
-        .model
-        .check_permission(ObjectKind::Worksheet, viewer.id(), &[uuid], Permission::Read)
-        .await?;
-    let permissions = state
-        .model
-        .permissions_of(ObjectKind::Worksheet, viewer.id(), &[uuid])
-        .await?;
-    Ok((worksheet, permissions.first().copied().unwrap_or_default()))
+    let kind = ObjectKind::Worksheet;
+    let permissions = state.model.permissions_of(kind, viewer.id(), &[uuid]).await?;
+    let permission = permissions.first().copied().unwrap_or_default();
+    if permission >= Permission::Read {
+        return Ok((worksheet, permission));
+    }
+    let need = Permission::Read;
+    state.model.check_permission(kind, viewer.id(), &[uuid], need).await?;
+    // Granted at this very moment.
+    Ok((worksheet, need))
 }
 
 /// The permission rows that a viewer may see.
@@ -165,8 +166,8 @@ async fn item_bundles(
     let mut uuids: Vec<Uuid> = items.iter().filter_map(|placed| placed.item.bundle_uuid).collect();
     uuids.sort_unstable();
     uuids.dedup();
-    let records = state.model.bundles(&uuids).await?;
-    let (mut resources, users) = present_all(state, viewer, &records, &Wanted::owners(owners)).await?;
+    let records = state.model.bundles_for(viewer.id(), &uuids).await?;
+    let (mut resources, users) = present_all(state, viewer, records, &Wanted::owners(owners)).await?;
     resources.extend(users);
     Ok(resources)
 }

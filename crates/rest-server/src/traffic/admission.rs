@@ -13,8 +13,11 @@ use crate::error::ApiError;
 
 /// A body up to this size is read without asking for room.
 const FREE_BODY: usize = 64 << 10;
-/// Bodies that are parsed at the same time may have this many bytes together; a parsed body takes many times its size.
-const PARSED_TOGETHER: usize = 16 << 20;
+/// Bodies that are worked on at the same time may have this many bytes together: parsed, turned into rows and answered, a
+/// body takes up to forty times its size. A larger body is alone.
+const PARSED_TOGETHER: usize = 2 << 20;
+/// So long a body waits for those before it. What waits is the text alone, and that has its bound.
+const PARSE_QUEUE: Duration = Duration::from_secs(60);
 const KIB: usize = 1 << 10;
 
 /// What a request asks of the server.
@@ -121,7 +124,7 @@ impl Admission {
         }
         let kilobytes = size.min(PARSED_TOGETHER).div_ceil(KIB) as u32;
         match tokio::time::timeout(
-            self.queue.max(Duration::from_secs(10)),
+            self.queue.max(PARSE_QUEUE),
             Arc::clone(&self.parsing).acquire_many_owned(kilobytes),
         )
         .await

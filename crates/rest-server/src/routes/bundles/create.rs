@@ -16,6 +16,9 @@ use crate::state::AppState;
 use api::Document;
 use api::openapi;
 
+/// New bundles are read for the answer so many at a time, because as records they take much more memory than as text.
+const PRESENTED: usize = 250;
+
 /// Creates bundles, all or none, and puts them on a worksheet.
 #[utoipa::path(
     post,
@@ -60,7 +63,7 @@ pub async fn create(
     };
     let mut bundles = Vec::new();
     for input in body.resources("bundles")? {
-        bundles.push(new_bundle(&input, wait_for_upload, store)?);
+        bundles.push(new_bundle(input, wait_for_upload, store)?);
     }
     let request = CreateBundles {
         owner_id: me.user_id.clone(),
@@ -73,19 +76,22 @@ pub async fn create(
     for uuid in &uuids {
         state.hub.publish(hub::Event::bundle_created(uuid));
     }
-    let records = state.model.bundles(&uuids).await?;
-    let (resources, _) = present_all(&state, &viewer, &records, &Wanted::default()).await?;
+    let mut resources = Vec::with_capacity(uuids.len());
+    for uuids in uuids.chunks(PRESENTED) {
+        let records = state.model.bundles_for(viewer.id(), uuids).await?;
+        resources.extend(present_all(&state, &viewer, records, &Wanted::default()).await?.0);
+    }
     Ok(state.respond(Document::many(resources)))
 }
 
-fn new_bundle(input: &ResourceInput, wait_for_upload: bool, store_uuid: Option<Uuid>) -> ApiResult<NewBundle> {
+fn new_bundle(mut input: ResourceInput, wait_for_upload: bool, store_uuid: Option<Uuid>) -> ApiResult<NewBundle> {
     let bundle_type: BundleType = input
         .required_text("bundle_type")?
         .parse()
         .ok()
         .filter(|kind| *kind != BundleType::Private)
         .ok_or_else(|| input.invalid("bundle_type", "Not a valid choice."))?;
-    let metadata = new_metadata(input, wait_for_upload)?;
+    let metadata = new_metadata(&mut input, wait_for_upload)?;
     let linked = !metadata.str("link_url").is_empty();
     let state = match bundle_type {
         _ if linked => BundleState::Ready,
@@ -103,24 +109,22 @@ fn new_bundle(input: &ResourceInput, wait_for_upload: bool, store_uuid: Option<U
         command: input.nullable_text("command")?.flatten().map(str::to_owned),
         state,
         metadata,
-        dependencies: dependencies(input, uuid)?,
+        dependencies: dependencies(&input, uuid)?,
         store_uuid,
     })
 }
 
 /// The metadata as sent. Generated fields are dropped, except in copies of bundles that bring their contents later;
 /// there only the size is, which is measured.
-fn new_metadata(input: &ResourceInput, copy: bool) -> ApiResult<Metadata> {
-    let Some(Value::Object(sent)) = input.attributes.get("metadata") else {
+fn new_metadata(input: &mut ResourceInput, copy: bool) -> ApiResult<Metadata> {
+    let Some(Value::Object(sent)) = input.attributes.remove("metadata") else {
         return Err(input.invalid("metadata", "Missing data for required field."));
     };
     let generated = |key: &str| any_field(key).is_some_and(|field| field.generated);
-    let kept = sent
-        .iter()
-        .filter(|(key, _)| !generated(key) || (copy && *key != "data_size"));
-    Ok(Metadata(
-        kept.map(|(key, value)| (key.clone(), value.clone())).collect(),
-    ))
+    let sent = sent.into_iter();
+    Ok(sent
+        .filter(|(key, _)| !generated(key) || (copy && key != "data_size"))
+        .collect())
 }
 
 fn dependencies(input: &ResourceInput, child: Uuid) -> ApiResult<Vec<Dependency>> {

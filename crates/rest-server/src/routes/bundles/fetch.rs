@@ -77,11 +77,11 @@ pub async fn one(
     query: Query,
 ) -> ApiResult {
     let wanted = Wanted::from_query(&query)?;
-    let record = state.model.bundle(uuid).await?;
-    let (mut resources, included) = present_all(&state, &viewer, &[record], &wanted).await?;
+    let records = state.model.bundles_for(viewer.id(), &[uuid]).await?;
+    let (mut resources, included) = present_all(&state, &viewer, records, &wanted).await?;
     let resource = resources
         .pop()
-        .ok_or_else(|| ApiError::internal("one bundle became none"))?;
+        .ok_or_else(|| ApiError::not_found(format!("Bundle {uuid} not found")))?;
     let document = Document::one(resource);
     let document = if wanted.anything_included() {
         document.including(included)
@@ -129,8 +129,8 @@ pub async fn list(State(state): State<AppState>, Protected(viewer): Protected, q
             .self_and_descendants(&uuids, Some(depth.clamp(0, 1000) as u32))
             .await?;
     }
-    let records = state.model.bundles(&uuids).await?;
-    let (resources, included) = present_all(&state, &viewer, &records, &wanted).await?;
+    let records = state.model.bundles_for(viewer.id(), &uuids).await?;
+    let (resources, included) = present_all(&state, &viewer, records, &wanted).await?;
     let document = Document::many(resources);
     let document = if wanted.anything_included() {
         document.including(included)
@@ -180,27 +180,23 @@ async fn memoized(
 pub async fn present_all(
     state: &AppState,
     viewer: &Viewer,
-    records: &[BundleRecord],
+    records: Vec<(BundleRecord, Permission)>,
     wanted: &Wanted,
 ) -> ApiResult<(Vec<Resource>, Vec<Resource>)> {
-    let uuids: Vec<Uuid> = records.iter().map(|record| record.bundle.uuid).collect();
-    let permissions = state
-        .model
-        .permissions_of(ObjectKind::Bundle, viewer.id(), &uuids)
-        .await?;
+    let uuids: Vec<Uuid> = records.iter().map(|(record, _)| record.bundle.uuid).collect();
     let related = Related::load(state, viewer, &uuids, wanted).await?;
     let is_root = viewer.is_root(state);
     let mut resources = Vec::with_capacity(records.len());
     let mut included = Vec::new();
     let mut owners: Vec<UserId> = Vec::new();
-    for (record, permission) in records.iter().zip(permissions) {
+    for (record, permission) in records {
         let bundle = &record.bundle;
         let reveal = permission == Permission::All || !bundle.is_anonymous;
-        let extras = related.extras(is_root, record, permission, wanted, &mut included);
-        resources.push(present::bundle(record, permission, &extras));
+        let extras = related.extras(is_root, &record, permission, wanted, &mut included);
         if wanted.owner && permission != Permission::None && reveal {
             owners.extend(bundle.owner_id.clone());
         }
+        resources.push(present::bundle(record, permission, &extras));
     }
     included.splice(0..0, included_users(state, owners).await?);
     Ok((resources, included))

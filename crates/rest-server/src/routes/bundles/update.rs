@@ -37,13 +37,13 @@ pub async fn update(
     }
     let uuids: Vec<Uuid> = updates.iter().map(|update| update.uuid).collect();
     state.model.update_bundles(&me.user_id, updates, state.now()).await?;
-    let records = state.model.bundles(&uuids).await?;
-    for record in &records {
+    let records = state.model.bundles_for(viewer.id(), &uuids).await?;
+    for (record, _) in &records {
         state
             .hub
             .publish(hub::Event::bundle_changed(record.bundle.uuid, record.bundle.state));
     }
-    let (resources, _) = present_all(&state, &viewer, &records, &Wanted::default()).await?;
+    let (resources, _) = present_all(&state, &viewer, records, &Wanted::default()).await?;
     Ok(state.respond(Document::many(resources)))
 }
 

@@ -35,12 +35,12 @@ pub async fn set(
 ) -> ApiResult {
     need_all_on_bundles(&state, Some(&me.user_id), &[uuid]).await?;
     let size = new_size(body)?;
-    let records = state.model.bundles(&[uuid]).await?;
+    let records = state.model.bundles_for(viewer.id(), &[uuid]).await?;
     let recorded = records
         .first()
-        .map_or(0, |record| record.bundle.metadata.int("data_size"));
+        .map_or(0, |(record, _)| record.bundle.metadata.int("data_size"));
     tracing::debug!(bundle = %uuid, size, recorded, "contents on disk know their size");
-    let (resources, _) = present_all(&state, &viewer, &records, &Wanted::default()).await?;
+    let (resources, _) = present_all(&state, &viewer, records, &Wanted::default()).await?;
     Ok(state.respond(Document::many(resources)))
 }
 
