@@ -1,12 +1,14 @@
 //! Contents of files as worksheets show them: first lines, and values inside TSV, JSON and YAML (language sections 7.4
 //! and 11.2).
 
+mod json;
+
 use serde_json::{Map, Value, json};
 
 use crate::{number, yaml};
 
 /// Lines of a file that a cell may look at.
-pub(crate) const CELL_LINES: usize = 10_000;
+pub const CELL_LINES: usize = 10_000;
 
 /// Longest line on average: `N` lines are taken from the first `N` times this many bytes.
 const LINE_BYTES: u64 = 1024;
@@ -15,13 +17,13 @@ const LINE_BYTES: u64 = 1024;
 const MAX_HEAD: u64 = 16 << 20;
 
 /// Number of bytes to read for the first `lines` lines.
-pub(crate) fn head_limit(lines: usize) -> u64 {
+pub fn head_limit(lines: usize) -> u64 {
     (lines as u64).saturating_mul(LINE_BYTES).min(MAX_HEAD)
 }
 
 /// The first lines of a file, with their line ends. `bytes` is its beginning, up to [`head_limit`], and `size` its whole
 /// size. Undecodable contents are the single line `<binary>`.
-pub(crate) fn head(bytes: &[u8], size: u64, lines: usize) -> Vec<String> {
+pub fn head(bytes: &[u8], size: u64, lines: usize) -> Vec<String> {
     let truncated = (bytes.len() as u64) < size;
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -62,7 +64,7 @@ fn is_line_end(c: char) -> bool {
 }
 
 /// The path and the key of a file genpath without its leading slash.
-pub(crate) fn split_key(genpath: &str) -> (&str, Option<&str>) {
+pub fn split_key(genpath: &str) -> (&str, Option<&str>) {
     match genpath.split_once(':') {
         Some((path, key)) => (path, Some(key)),
         None => (genpath, None),
@@ -70,7 +72,7 @@ pub(crate) fn split_key(genpath: &str) -> (&str, Option<&str>) {
 }
 
 /// The structure in a file's first lines: a TSV map, JSON, YAML, or the text itself.
-pub(crate) fn structure(lines: &[String]) -> Value {
+pub fn structure(lines: &[String]) -> Value {
     if lines.is_empty() {
         return json!("");
     }
@@ -81,7 +83,7 @@ pub(crate) fn structure(lines: &[String]) -> Value {
     if text == "<binary>" {
         return json!(text);
     }
-    json_value(&text)
+    json::parse(&text)
         .or_else(|| yaml::parse(&text))
         .unwrap_or_else(|| json!(text))
 }
@@ -95,52 +97,8 @@ fn tsv(lines: &[String]) -> Value {
     )
 }
 
-/// JSON with the `NaN` and infinities that training scripts write; they become texts.
-fn json_value(text: &str) -> Option<Value> {
-    if let Ok(value) = serde_json::from_str(text) {
-        return Some(value);
-    }
-    if !text.contains("NaN") && !text.contains("Infinity") {
-        return None;
-    }
-    serde_json::from_str(&quote_non_finite(text)).ok()
-}
-
-/// Puts quotes around `NaN`, `Infinity` and `-Infinity` outside of strings, in Python's spelling.
-fn quote_non_finite(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    let mut rest = text;
-    let mut in_string = false;
-    while let Some(c) = rest.chars().next() {
-        if !in_string
-            && let Some((word, spelling)) = [("-Infinity", "\"-inf\""), ("Infinity", "\"inf\""), ("NaN", "\"nan\"")]
-                .iter()
-                .find(|(w, _)| rest.starts_with(w))
-        {
-            out.push_str(spelling);
-            rest = &rest[word.len()..];
-            continue;
-        }
-        let escaped = if in_string && c == '\\' {
-            rest[1..].chars().next()
-        } else {
-            None
-        };
-        if c == '"' {
-            in_string = !in_string;
-        }
-        out.push(c);
-        rest = &rest[c.len_utf8()..];
-        if let Some(next) = escaped {
-            out.push(next);
-            rest = &rest[next.len_utf8()..];
-        }
-    }
-    out
-}
-
 /// Walks the `/`-separated parts of a key. What is not there is null.
-pub(crate) fn lookup(value: &Value, key: Option<&str>) -> Value {
+pub fn lookup(value: &Value, key: Option<&str>) -> Value {
     let Some(key) = key else { return value.clone() };
     let mut current = value;
     for part in key.split('/') {
@@ -192,6 +150,11 @@ mod tests {
                 "{\"a\": NaN, \"b\": [-Infinity, \"NaN \\\" x\"]}",
                 json!({"a": "nan", "b": ["-inf", "NaN \" x"]}),
             ),
+            (
+                "{\"a\": 99999999999999999999, \"b\": -12345678901234567890, \"c\": 1e400, \"d\": [-1E999]}",
+                json!({"a": "99999999999999999999", "b": "-12345678901234567890", "c": "inf", "d": ["-inf"]}),
+            ),
+            ("{\"a\": 18446744073709551615}", json!({"a": u64::MAX})),
             ("0.5\n", json!(0.5)),
             ("done: 5\n", json!({"done": 5})),
             ("hello\nworld\n", json!("hello world")),

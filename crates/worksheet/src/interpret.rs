@@ -412,7 +412,7 @@ impl<'a> Interpreter<'a> {
         let row_cost: usize = fields.iter().map(field_cost).sum();
         self.spend(row_cost.saturating_mul(group.len()))?;
         let block = self.layout.blocks.len();
-        let first_index = group[0].line;
+        let first_index = group[0].source;
         let (mut rows, mut infos) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for (row, bundle) in group.into_iter().enumerate() {
             self.layout.direct[bundle.line] = Some((block, row));
@@ -438,7 +438,7 @@ impl<'a> Interpreter<'a> {
         let columns: usize = fields.iter().map(field_cost).sum();
         let arguments: usize = schemas.iter().map(|argument| text_cost(argument.len())).sum();
         self.spend((columns + arguments).saturating_mul(group.len()))?;
-        let first_index = group[0].line;
+        let first_index = group[0].source;
         for bundle in group {
             let row = self.cells(&fields, &bundle.placed);
             let record = Block::Record {

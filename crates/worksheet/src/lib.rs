@@ -5,7 +5,7 @@
 
 mod block;
 mod display;
-mod file;
+pub mod file;
 mod genpath;
 mod interpret;
 mod layout;

@@ -8,7 +8,7 @@ use super::scalar::{self, Tag};
 use super::{Kind, MAX_DEPTH, Node};
 
 /// Most bytes that the value of a document may take, roughly: each node counts its text and [`NODE_COST`].
-const MAX_SIZE: usize = 64 << 20;
+const MAX_SIZE: usize = 24 << 20;
 
 const NODE_COST: usize = 32;
 
