@@ -1,12 +1,10 @@
 //! Source text to items and back (language sections 2 and 3).
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
 use domain::spec::{BundleSpec, WorksheetSpec};
 use domain::worksheet::{Item, ItemType};
 use domain::{Error, Result, Uuid};
-use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::genpath;
@@ -31,9 +29,17 @@ pub enum SourceLine {
     },
 }
 
+/// Most lines of a worksheet.
+pub const MAX_LINES: usize = 1_000_000;
+
 /// Reads the source of a worksheet: one element per line, blank lines included. Fails with the line number on a
-/// directive with an open quote.
+/// directive with an open quote, and above [`MAX_LINES`].
 pub fn parse(text: &str) -> Result<Vec<SourceLine>> {
+    if text.matches('\n').nth(MAX_LINES - 1).is_some() {
+        return Err(Error::usage(format!(
+            "The source has more than {MAX_LINES} lines; split the worksheet"
+        )));
+    }
     text.split('\n')
         .enumerate()
         .map(|(index, line)| parse_line(line).map_err(|error| at_line(index, &error)))
@@ -58,23 +64,20 @@ pub fn parse_line(line: &str) -> Result<SourceLine> {
     if let Some(rest) = line.strip_prefix("//") {
         return Ok(SourceLine::Item(Item::directive(serialise(&["%", rest]))));
     }
-    if let Some(spec) = capture(&BUNDLE, line).map(trim) {
-        return Ok(if is_reference(spec) {
-            SourceLine::Bundle { spec: spec.to_owned() }
-        } else {
-            SourceLine::Item(Item::markup(line))
-        });
-    }
-    if let Some(spec) = capture(&WORKSHEET, line) {
-        return Ok(SourceLine::Worksheet {
-            spec: trim(spec).to_owned(),
+    match braces(line) {
+        Some(Braces::One(spec)) if is_reference(spec) => Ok(SourceLine::Bundle { spec: spec.to_owned() }),
+        Some(Braces::Two(spec)) => Ok(SourceLine::Worksheet {
+            spec: spec.to_owned(),
             line: line.to_owned(),
-        });
+        }),
+        _ => match line.trim_start_matches(is_blank).strip_prefix('%') {
+            Some(text) => {
+                let tokens = tokenize(text.trim_start_matches(is_blank))?;
+                Ok(SourceLine::Item(Item::directive(serialise(&tokens))))
+            }
+            None => Ok(SourceLine::Item(Item::markup(line))),
+        },
     }
-    if let Some(text) = capture(&DIRECTIVE, line) {
-        return Ok(SourceLine::Item(Item::directive(serialise(&tokenize(text)?))));
-    }
-    Ok(SourceLine::Item(Item::markup(line)))
 }
 
 /// Checks the value of a directive that comes in through another door than the source text.
@@ -91,24 +94,46 @@ pub fn served_directive(value: &str) -> Cow<'_, str> {
     }
 }
 
-static BUNDLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^_*(?:\[.*\])?_*\{([^{]*)\}_*$"));
-static WORKSHEET: LazyLock<Regex> = LazyLock::new(|| pattern(r"^_*(?:\[.*\])?_*\{\{(.*)\}\}_*$"));
-static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^_*%_*(.*)$"));
+/// What the braces of a reference hold: `{…}` or `{{…}}` at the end of a line, after an optional `[…]`.
+enum Braces<'a> {
+    One(&'a str),
+    Two(&'a str),
+}
 
-/// A pattern in which `_` is white space as Python knows it: also the four separators of ASCII.
-fn pattern(text: &str) -> Regex {
-    Regex::new(&text.replace('_', r"[\s\x1c-\x1f]")).expect("a constant pattern that the tests compile")
+/// Reads a reference. The description in brackets reaches up to the last bracket that leaves a reference, so that it may
+/// hold brackets and braces itself.
+fn braces(line: &str) -> Option<Braces<'_>> {
+    let line = trim(line);
+    if !line.starts_with(['[', '{']) || !line.ends_with('}') {
+        return None;
+    }
+    let is_description =
+        |text: &str| text.is_empty() || (text.len() > 1 && text.starts_with('[') && text.ends_with(']'));
+    let brace = line.rfind('{')?;
+    if is_description(line[..brace].trim_end_matches(is_blank)) {
+        return Some(Braces::One(trim(&line[brace + 1..line.len() - 1])));
+    }
+    let inner = |text: &'_ str| {
+        text.strip_prefix("{{")
+            .and_then(|text| text.strip_suffix("}}"))
+            .map(str::len)
+    };
+    let after_description = |(at, _)| inner(line[at + 1..].trim_start_matches(is_blank));
+    let length = if line.starts_with('[') {
+        line.rmatch_indices(']').find_map(after_description)?
+    } else {
+        inner(line)?
+    };
+    Some(Braces::Two(trim(&line[line.len() - 2 - length..line.len() - 2])))
+}
+
+/// White space as Python knows it: also the four separators of ASCII.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
 fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
-}
-
-fn capture<'a>(pattern: &Regex, line: &'a str) -> Option<&'a str> {
-    pattern
-        .captures(line)
-        .and_then(|groups| groups.get(1))
-        .map(|group| group.as_str())
+    text.trim_matches(is_blank)
 }
 
 /// Whether braces hold a bundle spec and not just any text, such as a line of JSON.
@@ -361,7 +386,40 @@ mod tests {
         Some(emit(&items(text)?, |_| "worksheet x]{y}".into()).join("\n"))
     }
 
+    /// The patterns of the contract, with white space as Python knows it.
+    fn by_patterns(line: &str) -> SourceLine {
+        let capture = |pattern: &str| {
+            let pattern = regex::Regex::new(&pattern.replace('_', r"[\s\x1c-\x1f]")).unwrap();
+            pattern.captures(line).map(|groups| groups[1].to_owned())
+        };
+        if let Some(spec) = capture(r"^_*(?:\[.*\])?_*\{([^{]*)\}_*$") {
+            return if is_reference(trim(&spec)) {
+                bundle(trim(&spec))
+            } else {
+                SourceLine::Item(Item::markup(line))
+            };
+        }
+        if let Some(spec) = capture(r"^_*(?:\[.*\])?_*\{\{(.*)\}\}_*$") {
+            return SourceLine::Worksheet {
+                spec: trim(&spec).to_owned(),
+                line: line.to_owned(),
+            };
+        }
+        match capture(r"^_*%_*(.*)$") {
+            Some(text) => SourceLine::Item(Item::directive(serialise(&tokenize(&text).unwrap_or_default()))),
+            None => SourceLine::Item(Item::markup(line)),
+        }
+    }
+
     proptest! {
+        #[test]
+        fn lines_are_read_as_the_patterns_of_the_contract_say(
+            line in r"([\[\]{}a% ]|\{\{|\}\}|\x1c|[^\n]){0,12}".prop_filter("a comment", |line| !line.starts_with("//"))
+        ) {
+            let found = parse_line(&line).unwrap_or_else(|_| SourceLine::Item(Item::directive("")));
+            prop_assert_eq!(found, by_patterns(&line));
+        }
+
         #[test]
         fn the_normal_form_is_a_fixed_point_and_keeps_all_items(
             lines in prop::collection::vec(r#"[ %/\[\]{}a-z0-9'"\\\^]{0,12}|// ?[a-z]*|% [a-z ]*|\{[a-z]+\}|\{\{[a-z]*\}\}|\PC{0,6}"#, 0..6)
