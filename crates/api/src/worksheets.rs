@@ -30,6 +30,9 @@ pub struct WorksheetAttributes {
     pub date_last_modified: Option<UtcTime>,
     /// Largest item id; -1 without items; null when items were not fetched.
     pub last_item_id: Option<i64>,
+    /// Names the items and their order; only when items were fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_version: Option<String>,
     /// The viewer's permission; single fetch only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]

@@ -30,7 +30,7 @@ pub use exclude::{DEFAULT_IGNORED, Excludes};
 pub use gzip::{gunzip_stream, gzip_bytes, gzip_stream};
 pub use info::{MAX_INFO_DEPTH, MAX_INFO_ENTRIES, info};
 pub use pack::{PackOptions, pack_paths, pack_paths_stream, pack_tree, pack_tree_stream};
-pub use read::{FileBlob, kind, open_file};
+pub use read::{Beginning, FileBlob, beginning, kind, open_file, version};
 pub use remove::remove_tree;
 pub use stream::ByteStream;
 pub use sub_path::SubPath;

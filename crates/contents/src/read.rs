@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use domain::target_info::TargetType;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 
 use crate::gzip::gzip_to;
 use crate::stream::{self, ByteStream, CHUNK};
@@ -26,6 +26,53 @@ pub fn kind(root: &Path, path: &SubPath) -> Result<(TargetType, u64)> {
     Ok((target_type(found.file_type()), found.stat.st_size as u64))
 }
 
+/// What is at a path, and of a regular file its first bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    File {
+        /// At most as many as were asked for.
+        bytes: Vec<u8>,
+        /// Of the whole file.
+        size: u64,
+        /// As [`FileBlob::version`].
+        version: String,
+    },
+    Directory,
+    /// A link or a special file.
+    Other,
+}
+
+/// The first `limit` bytes of what is at `path` below `root`; only [`Error::NotFound`] and failures of the disk are errors.
+pub fn beginning(root: &Path, path: &SubPath, limit: u64) -> Result<Beginning> {
+    match open_file(root, path) {
+        Ok(mut blob) => Ok(Beginning::File {
+            bytes: blob.read_range(0, limit)?,
+            size: blob.size,
+            version: blob.version,
+        }),
+        Err(Error::IsDirectory) => Ok(Beginning::Directory),
+        Err(Error::Link | Error::Special) => Ok(Beginning::Other),
+        Err(error) => Err(error),
+    }
+}
+
+/// The version of the regular file at `path` below `root`, as [`FileBlob::version`], without opening it; none for anything
+/// else.
+pub fn version(root: &Path, path: &SubPath) -> Result<Option<String>> {
+    let found = beneath::find(root, path)?;
+    let is_file = found.file_type() == FileType::RegularFile;
+    Ok(is_file.then(|| version_of(&found.stat)))
+}
+
+fn version_of(stat: &Stat) -> String {
+    format!(
+        "{:x}-{:x}-{:x}",
+        stat.st_size,
+        i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        stat.st_ino
+    )
+}
+
 /// Opens the regular file at `path` below `root`.
 ///
 /// Errors: [`Error::NotFound`], [`Error::IsDirectory`], [`Error::Link`] when the last component is a link,
@@ -35,12 +82,7 @@ pub fn open_file(root: &Path, path: &SubPath) -> Result<FileBlob> {
     Ok(FileBlob {
         file,
         size: stat.st_size as u64,
-        version: format!(
-            "{:x}-{:x}-{:x}",
-            stat.st_size,
-            i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
-            stat.st_ino
-        ),
+        version: version_of(&stat),
     })
 }
 
@@ -144,6 +186,33 @@ mod tests {
                 "{offset}+{length}"
             );
         }
+    }
+
+    #[test]
+    fn beginnings_and_versions_tell_what_is_there() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("f"), "0123456789").unwrap();
+        std::fs::create_dir(temp.path().join("d")).unwrap();
+        std::os::unix::fs::symlink("f", temp.path().join("l")).unwrap();
+        let at = |path: &str| SubPath::parse(path).unwrap();
+        let known = version(temp.path(), &at("f")).unwrap().unwrap();
+        for (limit, expected) in [(0, ""), (3, "012"), (99, "0123456789")] {
+            let expected = Beginning::File {
+                bytes: expected.into(),
+                size: 10,
+                version: known.clone(),
+            };
+            assert_eq!(beginning(temp.path(), &at("f"), limit).unwrap(), expected);
+        }
+        assert_eq!(open_file(temp.path(), &at("f")).unwrap().version(), known);
+        for (path, expected) in [("d", Beginning::Directory), ("l", Beginning::Other)] {
+            assert_eq!(beginning(temp.path(), &at(path), 9).unwrap(), expected);
+            assert_eq!(version(temp.path(), &at(path)).unwrap(), None);
+        }
+        assert!(matches!(beginning(temp.path(), &at("x"), 9), Err(Error::NotFound)));
+        assert!(matches!(version(temp.path(), &at("f/x")), Err(Error::NotFound)));
+        std::fs::write(temp.path().join("f"), "another").unwrap();
+        assert_ne!(version(temp.path(), &at("f")).unwrap().unwrap(), known);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub struct Limits {
     pub upload_stall_seconds: f64,
     /// A client must take at least a byte of an answer in this time.
     pub download_stall_seconds: f64,
+    /// A page of a worksheet waits this long for its searches, and for files that workers or slow disks hold; what is missing
+    /// then is left for the client to ask again.
+    pub interpret_seconds: f64,
     /// Bytes of a request head, the target included.
     pub max_head_bytes: usize,
     /// Header fields of a request.
@@ -51,6 +54,7 @@ impl Default for Limits {
             body_seconds: 120.0,
             upload_stall_seconds: 300.0,
             download_stall_seconds: 300.0,
+            interpret_seconds: 20.0,
             max_head_bytes: 128 << 10,
             max_header_fields: 100,
             max_json_bytes: 64 << 20,
@@ -84,6 +88,7 @@ impl Limits {
             ("body_seconds", self.body_seconds, 0.01),
             ("upload_stall_seconds", self.upload_stall_seconds, 0.01),
             ("download_stall_seconds", self.download_stall_seconds, 0.01),
+            ("interpret_seconds", self.interpret_seconds, 0.01),
         ];
         match times
             .iter()

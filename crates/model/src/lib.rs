@@ -52,12 +52,14 @@ pub use password::{PasswordCost, hash_password, verify_password};
 pub use permissions::{GroupPermission, ObjectKind, PermissionChange};
 pub use quota::UsageRepair;
 pub use report::ReportOutcome;
+pub use resolve::References;
 pub use search::{Found, UserSearch, WorksheetRow};
 pub use stats::{Census, Stats, WorkerCounts};
 pub use stores::{BundleLocation, BundleStore, NewStore};
 pub use transitions::{KillOutcome, MakeOutcome, StartRun};
 pub use users::{NewUser, User, UserUpdate};
 pub use workers::{RunAssignment, WorkerKey, WorkerRecord};
+pub use worksheets::items::{Base, MOST_ITEM_BYTES, MOST_ITEMS, Replaced, source_version};
 pub use worksheets::{NewWorksheet, Worksheet, WorksheetUpdate};
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use api::bundles::{BundleAttributes, DisplayMetadata, ParentFacts, PermissionAtt
 use api::people::{GroupAttributes, UserFacts};
 use api::worksheets::{WorksheetAttributes, WorksheetSummary};
 use api::{Resource, kind};
+use domain::worksheet::PlacedItem;
 use domain::{Metadata, Permission, Uuid};
 use model::{BundleRecord, GroupDetails, GroupPermission, User, Worksheet, WorksheetRow};
 use serde_json::{Value, json};
@@ -119,7 +120,7 @@ pub fn group_permission(of: &'static str, row: &GroupPermission) -> Resource {
 }
 
 /// A worksheet as fetched alone; items and permission rows are added by the caller.
-pub fn worksheet(worksheet: &Worksheet, permission: Permission, last_item_id: Option<i64>) -> Resource {
+pub fn worksheet(worksheet: &Worksheet, permission: Permission, items: Option<&[PlacedItem]>) -> Resource {
     let attributes = WorksheetAttributes {
         uuid: worksheet.uuid,
         name: worksheet.name.clone(),
@@ -129,7 +130,8 @@ pub fn worksheet(worksheet: &Worksheet, permission: Permission, last_item_id: Op
         tags: worksheet.tags.clone(),
         date_created: worksheet.date_created,
         date_last_modified: worksheet.date_last_modified,
-        last_item_id,
+        last_item_id: items.map(|items| items.iter().map(|item| item.id).max().unwrap_or(-1)),
+        source_version: items.map(|items| model::source_version(items.iter().map(|placed| &placed.item))),
         permission: Some(permission),
         permission_spec: Some(permission.to_string()),
     };

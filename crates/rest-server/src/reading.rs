@@ -12,7 +12,7 @@ use crate::relay::{self, Refusal};
 use crate::state::AppState;
 
 /// Longest chain of dependencies that a path may lead through.
-const MOST_HOPS: usize = 64;
+pub const MOST_HOPS: usize = 64;
 
 /// A path that exists, and the bundle that holds it.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ pub fn stored(state: &AppState, bundle: &Bundle) -> Contents {
         .contents_of(&bundle.uuid, Some(bundle.metadata.str("link_url")))
 }
 
-async fn look(state: &AppState, bundle: Bundle, path: &str, depth: u32) -> Result<Target, (Bundle, ApiError)> {
+/// What is at a path of this bundle, without its dependencies.
+pub async fn look(state: &AppState, bundle: Bundle, path: &str, depth: u32) -> Result<Target, (Bundle, ApiError)> {
     let found = match bundle.state {
         BundleState::Preparing => Err(ApiError::not_found(format!(
             "Bundle {} hasn't started running yet, files not available",
@@ -148,7 +149,7 @@ pub async fn file_beginning(state: &AppState, target: &Target, limit: u64) -> Ap
 }
 
 /// The parent and the path inside it, when `path` begins with the place of a dependency.
-fn through_dependency(bundle: &Bundle, path: &str) -> Option<(Uuid, String)> {
+pub fn through_dependency(bundle: &Bundle, path: &str) -> Option<(Uuid, String)> {
     bundle.dependencies.iter().find_map(|dependency| {
         let place = dependency.child_path.trim_matches('/');
         let rest = path.strip_prefix(place).filter(|_| !place.is_empty())?;
@@ -163,7 +164,8 @@ fn through_dependency(bundle: &Bundle, path: &str) -> Option<(Uuid, String)> {
     })
 }
 
-fn normalised(path: &str) -> String {
+/// A path without empty and `.` components.
+pub fn normalised(path: &str) -> String {
     path.split('/')
         .filter(|part| !part.is_empty() && *part != ".")
         .collect::<Vec<_>>()

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::cookie::SessionSigner;
 use crate::captcha::Captcha;
 use crate::fetch::Fetcher;
+use crate::interpretation::FileValues;
 use crate::mail::Mailer;
 use crate::peers::Peers;
 use crate::repeats::Repeats;
@@ -179,6 +180,8 @@ pub struct Shared {
     pub(crate) repeats: Repeats,
     /// Fetches what users name by URL.
     pub(crate) fetcher: Fetcher,
+    /// Values from files that worksheets show.
+    pub(crate) file_values: FileValues,
     /// Work that outlives its request; the server waits for it when it shuts down.
     pub(crate) tasks: TaskTracker,
     /// Held while an upload becomes visible.
@@ -235,6 +238,7 @@ impl AppState {
             replies: Replies::default(),
             peers: Peers::default(),
             repeats: Repeats::default(),
+            file_values: FileValues::default(),
             fetcher,
             tasks,
             mail,

@@ -75,14 +75,6 @@ impl Layout {
         Ok(found)
     }
 
-    /// The partition that holds a bundle.
-    pub fn find(&self, bundle: &str) -> Result<Option<Partition>> {
-        Ok(self
-            .partitions()?
-            .into_iter()
-            .find(|partition| partition.bundle(bundle).symlink_metadata().is_ok()))
-    }
-
     /// Where new contents of a bundle go: where it is already, else the partition with most room.
     pub fn choose(&self, bundle: &str, options: &StorageOptions) -> Result<Partition> {
         let mut best: Option<(u64, Partition)> = None;

@@ -20,11 +20,12 @@ use domain::{Error, Result, Uuid};
 
 use layout::{Layout, Partition, Session};
 
+pub use contents::Beginning;
 pub use draft::Draft;
 pub use layout::PartitionStatus;
 pub use make::MakePart;
 pub use options::StorageOptions;
-pub use read::Contents;
+pub use read::{Contents, WayEnd};
 pub use receive::ReceiveOptions;
 pub use staged::{Published, Staged, over_quota};
 

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use contents::{ByteStream, FileBlob, PackOptions, SubPath, Summary};
+use contents::{Beginning, ByteStream, FileBlob, PackOptions, SubPath, Summary};
 use domain::target_info::{ResolvedTarget, TargetInfo, TargetType};
 use domain::{Error, Result, Uuid};
 
+use crate::layout::Partition;
 use crate::{Storage, blocking};
 
 /// The contents of one bundle: stored, or a path it links to. A handle; nothing is opened before something is read.
@@ -17,6 +18,51 @@ pub struct Contents {
     storage: Storage,
     uuid: Uuid,
     link: Option<String>,
+}
+
+/// Where a way through several contents ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WayEnd {
+    /// At a regular file.
+    File {
+        /// Number of the step.
+        step: usize,
+        /// See [`contents::version`].
+        version: String,
+    },
+    /// At something that is no file.
+    Other,
+    /// At none of its steps is anything.
+    Nothing,
+    /// It could not be looked at.
+    Failed,
+}
+
+impl Storage {
+    /// Where each way ends: at the first of its steps where something is. One task for all of them, so that many are cheap.
+    pub async fn way_ends(&self, ways: Vec<Vec<(Contents, SubPath)>>) -> Result<Vec<WayEnd>> {
+        let storage = self.clone();
+        blocking(move || {
+            let partitions = storage.inner.layout.partitions()?;
+            Ok(ways.into_iter().map(|way| way_end(way, &partitions)).collect())
+        })
+        .await
+    }
+}
+
+fn way_end(way: Vec<(Contents, SubPath)>, partitions: &[Partition]) -> WayEnd {
+    for (step, (contents, path)) in way.into_iter().enumerate() {
+        let Some(root) = contents.find_root_in(partitions) else {
+            continue;
+        };
+        match contents::version(&root, &path) {
+            Ok(Some(version)) => return WayEnd::File { step, version },
+            Ok(None) => return WayEnd::Other,
+            Err(contents::Error::NotFound) => {}
+            Err(_) => return WayEnd::Failed,
+        }
+    }
+    WayEnd::Nothing
 }
 
 impl Contents {
@@ -68,6 +114,12 @@ impl Contents {
             subpath: path.to_string(),
         });
         Ok(info)
+    }
+
+    /// What is at `path`, and of a file its first `limit` bytes; links and special files are no errors.
+    pub async fn beginning(&self, path: &SubPath, limit: u64) -> Result<Beginning> {
+        self.read(path, move |root, path| contents::beginning(root, path, limit))
+            .await
     }
 
     /// Opens a file for reading; 403 for links and special files.
@@ -128,11 +180,18 @@ impl Contents {
     }
 
     fn find_root(&self) -> Result<Option<PathBuf>> {
-        if let Some(link) = &self.link {
-            return Ok(self.allowed_link(link));
+        match &self.link {
+            Some(_) => Ok(self.find_root_in(&[])),
+            None => Ok(self.find_root_in(&self.storage.inner.layout.partitions()?)),
         }
-        let partition = self.storage.inner.layout.find(self.uuid.as_str())?;
-        Ok(partition.map(|partition| partition.bundle(self.uuid.as_str())))
+    }
+
+    fn find_root_in(&self, partitions: &[Partition]) -> Option<PathBuf> {
+        if let Some(link) = &self.link {
+            return self.allowed_link(link);
+        }
+        let mut places = partitions.iter().map(|partition| partition.bundle(self.uuid.as_str()));
+        places.find(|place| place.symlink_metadata().is_ok())
     }
 
     /// Where a link leads, with every link and `..` resolved, when that lies in an allowed directory and exists.

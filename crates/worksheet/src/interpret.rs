@@ -40,11 +40,16 @@ pub(crate) enum Content<'a> {
 }
 
 impl Content<'_> {
-    fn command(&self) -> Option<&str> {
+    pub(crate) fn command(&self) -> Option<&str> {
         match self {
             Self::Directive(tokens) => tokens.first().map(String::as_str),
             _ => None,
         }
+    }
+
+    /// A directive that stands for what it finds.
+    pub(crate) fn is_search(&self) -> bool {
+        matches!(self.command(), Some("search" | "wsearch"))
     }
 }
 

@@ -20,7 +20,8 @@ pub mod tokens;
 mod yaml;
 
 pub use genpath::{BundleInfo, OwnerNames, bundle_info, private_info, value as genpath_value};
-pub use page::{Interpretation, Page, file_genpaths, resolve_rows};
+pub use page::{Directive, Interpretation, Page, file_genpaths, resolve_rows};
 pub use post::apply as post_process;
-pub use reader::{Found, Reader, Target};
+pub use reader::{FileRef, Found, Parsed, Reader, Search, Searched, Target, parse_file, parsed_bytes};
+pub use resolve::weight;
 pub use source::{SourceLine, emit, parse};

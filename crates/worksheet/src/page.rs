@@ -13,8 +13,8 @@ use crate::genpath::{BundleInfo, INVALID, OwnerNames, is_file};
 use crate::interpret::{Content, Line, interpret, interpret_results};
 use crate::layout::Layout;
 use crate::post;
-use crate::reader::{Found, Reader};
-use crate::resolve::{read_cells, resolve, resolve_all};
+use crate::reader::{Found, Reader, Search};
+use crate::resolve::{Cells, read_cells, resolve_all};
 use crate::source;
 use crate::tokens::{serialise, tokenize};
 
@@ -62,78 +62,93 @@ impl Page {
 
     /// Brief mode: searches stay placeholders, and file cells stay lists of three.
     pub async fn brief(&self, reader: &dyn Reader) -> Interpretation {
-        self.answer(interpret(&self.lines(), &self.owners), true, reader).await
+        answer(interpret(&self.lines(), &self.owners), &Cells::Keep, reader).await
     }
 
     /// Full mode: searches are replaced by what they find, and file cells are read.
     pub async fn full(&self, reader: &dyn Reader) -> Interpretation {
-        let mut lines = Vec::new();
-        for line in self.lines() {
-            match search_command(&line.content) {
-                Some(_) => lines.extend(expand(&line, reader).await),
-                None => lines.push(line),
+        let lines = self.lines();
+        let searches: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].content.is_search()).collect();
+        let (mut results, owners) = self.expand(&lines, &searches, reader).await;
+        let mut expanded = Vec::with_capacity(lines.len());
+        for (at, line) in lines.into_iter().enumerate() {
+            match results.remove(&at) {
+                Some(found) => expanded.extend(found),
+                None => expanded.push(line),
             }
         }
-        self.answer(interpret(&lines, &self.owners), false, reader).await
+        answer(interpret(&expanded, &owners), &Cells::Read, reader).await
     }
 
-    /// The blocks of the search directive whose normalised text this is; none if there is no such directive, or it finds
-    /// nothing.
-    pub async fn directive(&self, text: &str, reader: &dyn Reader) -> Vec<Value> {
+    /// The blocks of one search directive, in order; none if there is no such directive, or it finds nothing. In brief mode
+    /// their file cells stay lists of three.
+    pub async fn directive(&self, directive: &Directive<'_>, brief: bool, reader: &dyn Reader) -> Vec<Value> {
         let lines = self.lines();
-        let wanted = |line: &Line<'_>| matches!(&line.content, Content::Directive(tokens) if serialise(tokens) == text);
-        let Some(at) = lines
-            .iter()
-            .position(|line| search_command(&line.content).is_some() && wanted(line))
-        else {
+        let wanted = |line: &Line<'_>| match (directive, &line.content) {
+            (Directive::Item(id), _) => line.id == Some(*id),
+            (Directive::Text(text), Content::Directive(tokens)) => serialise(tokens) == *text,
+            (Directive::Text(_), _) => false,
+        };
+        let Some(at) = lines.iter().position(|line| line.content.is_search() && wanted(line)) else {
             return Vec::new();
         };
-        let results = HashMap::from([(at, expand(&lines[at], reader).await)]);
-        let blocks = interpret_results(&lines, &results, &self.owners).remove(&at);
-        resolve_all(blocks.unwrap_or_default(), true, reader).await
+        let (results, owners) = self.expand(&lines, &[at], reader).await;
+        let blocks = interpret_results(&lines, &results, &owners).remove(&at);
+        let cells = if brief { Cells::Keep } else { Cells::Read };
+        resolve_all(blocks.unwrap_or_default(), &cells, reader).await
     }
 
     /// Refresh: one slot per block of brief mode, null unless the block shows one of the bundles; inside, the infos of all
-    /// other bundles are null.
+    /// other bundles are null, and only the cells of the wanted ones are read.
     pub async fn refresh(&self, uuids: &[String], reader: &dyn Reader) -> Vec<Value> {
         let wanted: HashSet<&str> = uuids.iter().map(String::as_str).collect();
         let lines = self.lines();
         let layout = interpret(&lines, &self.owners);
-        let (mut searches, mut results) = (HashMap::new(), HashMap::new());
-        for (at, line) in lines.iter().enumerate() {
-            if search_command(&line.content) == Some("search")
-                && let Some(block) = layout.block_of(at)
-            {
-                searches.insert(block, at);
-                results.insert(at, expand(line, reader).await);
-            }
-        }
-        let mut found = interpret_results(&lines, &results, &self.owners);
-        let mut slots = Vec::new();
+        let is_bundle_search = |at: &usize| lines[*at].content.command() == Some("search");
+        let searches: Vec<usize> = (0..lines.len()).filter(is_bundle_search).collect();
+        let (results, owners) = self.expand(&lines, &searches, reader).await;
+        let mut found = interpret_results(&lines, &results, &owners);
+        let slots = searches.into_iter().filter_map(|at| Some((layout.block_of(at)?, at)));
+        let slots: HashMap<usize, usize> = slots.collect();
+        let (mut is_shown, mut shown) = (Vec::new(), Vec::new());
         for (index, block) in layout.blocks.into_iter().enumerate() {
-            let shown = match (&block, searches.get(&index)) {
+            let block = match (&block, slots.get(&index)) {
                 (Block::Placeholder { .. }, Some(at)) => {
                     let blocks = found.remove(at).unwrap_or_default();
                     blocks.into_iter().find(|block| shows(block, &wanted))
                 }
                 _ => Some(block).filter(|block| shows(block, &wanted)),
             };
-            slots.push(match shown {
-                Some(block) => without_others(resolve(block, false, reader).await, &wanted),
-                None => Value::Null,
-            });
+            is_shown.push(block.is_some());
+            shown.extend(block);
         }
-        slots
+        let mut shown = resolve_all(shown, &Cells::Of(&wanted), reader).await.into_iter();
+        is_shown
+            .into_iter()
+            .map(|is_shown| match is_shown.then(|| shown.next()).flatten() {
+                Some(block) => without_others(block, &wanted),
+                None => Value::Null,
+            })
+            .collect()
     }
 
-    async fn answer(&self, layout: Layout, brief: bool, reader: &dyn Reader) -> Interpretation {
-        let (raw_to_block, block_to_raw) = (layout.raw_to_block(), layout.block_to_raw());
-        let blocks = resolve_all(layout.blocks, brief, reader).await;
-        Interpretation {
-            blocks,
-            raw_to_block,
-            block_to_raw,
+    /// What the searches in these lines stand for, by line, and the owners of everything on the page.
+    async fn expand(
+        &self,
+        lines: &[Line<'_>],
+        searches: &[usize],
+        reader: &dyn Reader,
+    ) -> (HashMap<usize, Vec<Line<'static>>>, OwnerNames) {
+        let mut owners = self.owners.clone();
+        if searches.is_empty() {
+            return (HashMap::new(), owners);
         }
+        let (asked, formats): (Vec<Search>, Vec<Option<&str>>) = searches.iter().map(|at| search(&lines[*at])).unzip();
+        let searched = reader.search_all(&asked).await;
+        owners.extend(searched.owners);
+        let results = searches.iter().zip(formats).zip(searched.results);
+        let expanded = results.map(|((at, format), result)| (*at, results_of(lines[*at].source, format, result)));
+        (expanded.collect(), owners)
     }
 
     fn lines(&self) -> Vec<Line<'_>> {
@@ -180,61 +195,68 @@ fn only_uuid(uuid: Option<Uuid>) -> BundleInfo {
     Map::from_iter([("uuid".to_owned(), json!(uuid))])
 }
 
-fn search_command<'a>(content: &'a Content<'_>) -> Option<&'a str> {
-    match content {
-        Content::Directive(tokens) => tokens
-            .first()
-            .map(String::as_str)
-            .filter(|c| matches!(*c, "search" | "wsearch")),
-        _ => None,
+/// Which search directive is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directive<'a> {
+    /// The first with this normalised text.
+    Text(&'a str),
+    /// The item with this row id.
+    Item(i64),
+}
+
+async fn answer(layout: Layout, cells: &Cells<'_>, reader: &dyn Reader) -> Interpretation {
+    let (raw_to_block, block_to_raw) = (layout.raw_to_block(), layout.block_to_raw());
+    let blocks = resolve_all(layout.blocks, cells, reader).await;
+    Interpretation {
+        blocks,
+        raw_to_block,
+        block_to_raw,
     }
 }
 
-/// What a search directive stands for: bundles, worksheets, a line of text, or an error.
-async fn expand(line: &Line<'_>, reader: &dyn Reader) -> Vec<Line<'static>> {
+/// A search directive as it is asked, and its format.
+fn search<'a>(line: &'a Line<'_>) -> (Search, Option<&'a str>) {
     let Content::Directive(tokens) = &line.content else {
-        return Vec::new();
+        return (Search::Bundles(Vec::new()), None);
     };
-    let result = if tokens.first().is_some_and(|command| command == "wsearch") {
-        reader.search_worksheets(&tokens[1..]).await.map(|infos| {
-            infos
-                .into_iter()
-                .map(|info| Content::Worksheet(Arc::new(info)))
-                .collect()
-        })
-    } else {
-        search_bundles(&tokens[1..], reader).await
-    };
-    let contents: Vec<Content<'static>> = result.unwrap_or_else(|error| vec![Content::Broken(error.message)]);
-    contents
-        .into_iter()
-        .map(|content| Line {
-            source: line.source,
-            id: None,
-            sort_key: None,
-            content,
-        })
-        .collect()
+    let keywords = tokens.get(1..).unwrap_or_default();
+    if line.content.command() == Some("wsearch") {
+        return (Search::Worksheets(keywords.to_vec()), None);
+    }
+    let is_format = |keyword: &&String| keyword.starts_with(".format=");
+    let format = keywords
+        .iter()
+        .rev()
+        .find_map(|keyword| keyword.strip_prefix(".format="));
+    let terms = keywords.iter().filter(|keyword| !is_format(keyword)).cloned();
+    (Search::Bundles(terms.collect()), format)
 }
 
-async fn search_bundles(keywords: &[String], reader: &dyn Reader) -> Result<Vec<Content<'static>>> {
-    let mut format = None;
-    let mut terms = Vec::new();
-    for keyword in keywords {
-        match keyword.strip_prefix(".format=") {
-            Some(chain) => format = Some(chain),
-            None => terms.push(keyword.clone()),
-        }
-    }
-    Ok(match reader.search(&terms).await? {
-        Found::Bundles(infos) => infos.into_iter().map(|info| Content::Bundle(Arc::new(info))).collect(),
-        Found::Aggregate(value) => {
+/// What a search stands for: bundles, worksheets, a line of text, or an error.
+fn results_of(source: usize, format: Option<&str>, result: Result<Found>) -> Vec<Line<'static>> {
+    let contents: Vec<Content<'static>> = match result {
+        Ok(Found::Bundles(infos)) => infos.into_iter().map(|info| Content::Bundle(Arc::new(info))).collect(),
+        Ok(Found::Worksheets(infos)) => infos
+            .into_iter()
+            .map(|info| Content::Worksheet(Arc::new(info)))
+            .collect(),
+        Ok(Found::Aggregate(value)) => {
             // The sum over nothing is nothing.
             let value = if value.is_null() { json!(0) } else { value };
             let value = post::apply(format, value);
             vec![Content::Markup(Cow::Owned(domain::literal::display(&value)))]
         }
-    })
+        Err(error) => vec![Content::Broken(error.message)],
+    };
+    contents
+        .into_iter()
+        .map(|content| Line {
+            source,
+            id: None,
+            sort_key: None,
+            content,
+        })
+        .collect()
 }
 
 fn shows(block: &Block, wanted: &HashSet<&str>) -> bool {
@@ -265,7 +287,8 @@ fn without_others(mut block: Value, wanted: &HashSet<&str>) -> Value {
     block
 }
 
-/// `POST /interpret/genpath-table-contents`: replaces the file cells of rows by their values; other values stay.
+/// `POST /interpret/genpath-table-contents`: replaces the file cells of rows by their values; other values, and cells that are
+/// not read in time, stay.
 pub async fn resolve_rows(mut rows: Vec<Value>, reader: &dyn Reader) -> Vec<Value> {
     let mut cells = Vec::new();
     for row in &rows {
@@ -280,8 +303,10 @@ pub async fn resolve_rows(mut rows: Vec<Value>, reader: &dyn Reader) -> Vec<Valu
     let mut next = values.into_iter();
     for row in &mut rows {
         for (_, value) in row.as_object_mut().into_iter().flatten() {
-            if wire_cell(value).is_some() {
-                *value = next.next().unwrap_or(Value::Null);
+            if wire_cell(value).is_some()
+                && let Some(read) = next.next().flatten()
+            {
+                *value = read;
             }
         }
     }
@@ -310,10 +335,12 @@ fn wire_cell(value: &Value) -> Option<FileCell> {
     })
 }
 
-/// `POST /interpret/file-genpaths`: the values of `{"bundle_uuid", "genpath", "post"}` queries, in order.
+/// `POST /interpret/file-genpaths`: the values of `{"bundle_uuid", "genpath", "post"}` queries, in order; null for what is
+/// not read in time.
 pub async fn file_genpaths(queries: &[Value], reader: &dyn Reader) -> Result<Vec<Value>> {
     let cells: Vec<FileCell> = queries.iter().map(query_cell).collect::<Result<_>>()?;
-    Ok(read_cells(&cells.iter().collect::<Vec<_>>(), reader).await)
+    let values = read_cells(&cells.iter().collect::<Vec<_>>(), reader).await;
+    Ok(values.into_iter().map(Option::unwrap_or_default).collect())
 }
 
 fn query_cell(query: &Value) -> Result<FileCell> {

@@ -31,7 +31,7 @@ pub struct Server {
     child: Child,
     /// Its engine URL is in the home's configuration.
     _database: Option<TestDatabase>,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Server {
@@ -63,10 +63,16 @@ impl Server {
             authorization: String::new(),
             child,
             _database: database,
-            _home: home,
+            home,
         };
         server.authorization = format!("Bearer {}", server.log_in().await?);
         Ok(server)
+    }
+
+    /// Where it keeps its files.
+    #[allow(dead_code)] // not every benchmark looks
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// A request of the root account.

@@ -91,22 +91,17 @@ impl Model {
 
     /// Adds an item for `new` directly after every occurrence of `old`, where the owner may edit.
     async fn shadow(&self, tx: &mut Tx, owner: &str, old: Uuid, new: Uuid, now: i64) -> Result<()> {
-        let sql = "SELECT `i`.`worksheet_uuid`, COALESCE(`i`.`sort_key`, `i`.`id`) FROM `worksheet_item` `i` \
+        let sql = "SELECT DISTINCT `i`.`worksheet_uuid` FROM `worksheet_item` `i` \
             JOIN `worksheet` `w` ON `w`.`uuid` = `i`.`worksheet_uuid` \
-            WHERE `i`.`bundle_uuid` = ? AND `w`.`frozen` IS NULL ORDER BY 2 DESC, `i`.`id` DESC";
+            WHERE `i`.`bundle_uuid` = ? AND `w`.`frozen` IS NULL ORDER BY 1";
         let rows = tx.all(sql, params![old]).await?;
-        let places: Vec<(Uuid, i64)> = rows
-            .into_iter()
-            .map(|mut row| Ok((row.uuid()?, row.int()?)))
-            .collect::<Result<_>>()?;
-        let worksheets: Vec<Uuid> = places.iter().map(|(worksheet, _)| *worksheet).collect();
+        let worksheets: Vec<Uuid> = rows.into_iter().map(|mut row| row.uuid()).collect::<Result<_>>()?;
         let have = self
             .permissions_in(tx, ObjectKind::Worksheet, Some(owner), &worksheets)
             .await?;
-        // From the bottom up: an insertion moves only what is below it.
-        for ((worksheet, sort_key), permission) in places.into_iter().zip(have) {
+        for (worksheet, permission) in worksheets.into_iter().zip(have) {
             if permission == Permission::All {
-                items::insert(tx, worksheet, &[Item::bundle(new)], Some(sort_key)).await?;
+                items::insert_beside(tx, worksheet, old, new).await?;
                 items::touch(tx, worksheet, now).await?;
             }
         }

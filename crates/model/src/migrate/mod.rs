@@ -47,6 +47,10 @@ const MYSQL: &[(&str, &str)] = &[
         "V5__ledger.sql",
         include_str!("../../../../migrations/mysql/V5__ledger.sql"),
     ),
+    (
+        "V6__placement.sql",
+        include_str!("../../../../migrations/mysql/V6__placement.sql"),
+    ),
 ];
 const SQLITE: &[(&str, &str)] = &[
     (
@@ -68,6 +72,10 @@ const SQLITE: &[(&str, &str)] = &[
     (
         "V5__ledger.sql",
         include_str!("../../../../migrations/sqlite/V5__ledger.sql"),
+    ),
+    (
+        "V6__placement.sql",
+        include_str!("../../../../migrations/sqlite/V6__placement.sql"),
     ),
 ];
 

@@ -11,6 +11,7 @@ mod bundles;
 mod deletion;
 mod derived;
 mod invariants;
+mod items;
 mod limits;
 mod permissions;
 mod plans;

@@ -2,7 +2,7 @@
 
 use domain::worksheet::Item;
 use domain::{Permission, Uuid};
-use model::{NewWorksheet, ObjectKind, WorksheetUpdate};
+use model::{Base, NewWorksheet, ObjectKind, WorksheetUpdate};
 
 use crate::fixture::{Fixture, NOW, fresh_uuid, refused};
 
@@ -20,6 +20,10 @@ fn lines(texts: &[&str]) -> Vec<Item> {
 async fn shown(f: &Fixture, worksheet: Uuid) -> Vec<(i64, String)> {
     let items = f.model.worksheet_items(worksheet).await.unwrap();
     items.into_iter().map(|item| (item.sort_key, item.item.value)).collect()
+}
+
+fn read(last_item_id: i64, length: usize) -> Base<'static> {
+    Base::Read { last_item_id, length }
 }
 
 fn keyed(pairs: &[(i64, &str)]) -> Vec<(i64, String)> {
@@ -95,11 +99,11 @@ on_both! {
         assert_eq!(shown(f, w).await, keyed(&[(0, "t"), (1, "u"), (2, "a"), (3, "b")]));
         f.edit_items("ada", w, &[], &lines(&["m"]), Some(2), NOW).await.unwrap();
         assert_eq!(shown(f, w).await, keyed(&[(0, "t"), (1, "u"), (2, "a"), (3, "m"), (4, "b")]));
-        // The newest row is the one placed last; what moved down was placed again just before.
+        // What moved down is the same item as before.
         let items = f.worksheet_items(w).await.unwrap();
         let mut by_age: Vec<_> = items.iter().collect();
         by_age.sort_by_key(|item| item.id);
-        assert_eq!(by_age.iter().map(|item| item.item.value.as_str()).collect::<Vec<_>>(), ["a", "t", "u", "b", "m"]);
+        assert_eq!(by_age.iter().map(|item| item.item.value.as_str()).collect::<Vec<_>>(), ["a", "b", "t", "u", "m"]);
         // Replace one, delete two without replacement.
         f.edit_items("ada", w, &[items[0].id], &lines(&["T", "V"]), Some(0), NOW).await.unwrap();
         let values: Vec<String> = shown(f, w).await.into_iter().map(|(_, value)| value).collect();
@@ -122,13 +126,13 @@ on_both! {
         let w = f.add_worksheet("ada", "w").await;
         let ids = f.append_items("ada", w, &lines(&["a", "b"]), NOW).await.unwrap();
         f.append_items("ada", w, &lines(&["late"]), NOW).await.unwrap();
-        f.replace_items("ada", w, ids[1], 2, &lines(&["x", "y", "中文 😀"]), NOW).await.unwrap();
+        f.replace_items("ada", w, read(ids[1], 2), &lines(&["x", "y", "中文 😀"]), NOW).await.unwrap();
         assert_eq!(shown(f, w).await, keyed(&[(0, "x"), (1, "y"), (2, "中文 😀"), (3, "late")]));
-        let (status, text) = refused(f.replace_items("ada", w, ids[1], 2, &lines(&["z"]), NOW).await);
+        let (status, text) = refused(f.replace_items("ada", w, read(ids[1], 2), &lines(&["z"]), NOW).await);
         assert_eq!((status, text), (400, format!("Worksheet(uuid='{w}', name='w') was updated concurrently!")));
         assert_eq!(shown(f, w).await.len(), 4);
         let empty = f.add_worksheet("ada", "empty").await;
-        f.replace_items("ada", empty, -1, 0, &lines(&["first"]), NOW).await.unwrap();
+        f.replace_items("ada", empty, read(-1, 0), &lines(&["first"]), NOW).await.unwrap();
         assert_eq!(shown(f, empty).await, keyed(&[(0, "first")]));
     }
 

@@ -340,11 +340,20 @@ pub struct ItemsQuery {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
+pub struct SourceQuery {
+    /// The version that the text was made from; the same as the header `If-Match`.
+    base: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct InterpretQuery {
     /// Only the blocks of these bundles.
     bundle_uuid: Option<Vec<String>>,
-    /// Only the block of this directive.
+    /// Only the blocks of the first search directive with this text.
     directive: Option<String>,
+    /// Only the blocks of the search directive that is this item; the answer has nothing else.
+    item: Option<i64>,
     /// 1: without contents.
     #[param(minimum = 0, maximum = 1)]
     brief: Option<i64>,

@@ -1,28 +1,25 @@
 //! Worksheets as blocks, searches and values from files, as the web page and `cl print` show them.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use axum::extract::State;
+use axum::response::Response;
 use domain::search::{BundleQuery, WorksheetQuery};
-use domain::target_info::TargetType;
 use domain::worksheet::PlacedItem;
-use domain::{ErrorKind, Permission, UserId, UtcTime, Uuid};
-use futures::StreamExt;
-use model::{BundleRecord, Found, GroupPermission, ObjectKind, WorksheetRow};
+use domain::{Permission, UtcTime};
+use model::{Found, Worksheet};
 use serde_json::{Map, Value, json};
-use worksheet::{BundleInfo, Page, Reader};
+use worksheet::{Directive, Page};
 
+use super::items::with_version;
 use super::worksheets::{readable, visible_groups};
 use crate::auth::{Protected, Viewer};
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
+use crate::interpretation::{ServerReader, group_value, load_page, worksheet_values};
 use crate::openapi::{Failures, InterpretQuery, UuidPath, WriteFailures};
 use crate::params::Query;
 use crate::path::PathUuid;
+use crate::respond;
 use crate::state::AppState;
-use crate::{reading, respond};
 use api::openapi;
 
 /// `GET /interpret/worksheet/{uuid}`
@@ -31,6 +28,7 @@ use api::openapi;
     path = "/interpret/worksheet/{uuid}",
     tag = "interpretation",
     summary = "A worksheet as blocks.",
+    description = "`source_version`, also the `ETag`, names the items; see `PUT /worksheets/{uuid}/raw`.",
     params(UuidPath, InterpretQuery),
     responses(
         (status = 200, description = "The worksheet", body = openapi::AnyAnswer, content_type = "application/json"),
@@ -43,205 +41,139 @@ pub async fn worksheet(
     PathUuid(uuid): PathUuid,
     query: Query,
 ) -> ApiResult {
+    let asked = Asked::parse(&query)?;
+    let reader = ServerReader::new(&state, &viewer);
     let (record, permission) = readable(&state, &viewer, uuid).await?;
     let items = state.model.worksheet_items(uuid).await?;
-    let page = load_page(&state, &viewer, items).await?;
-    let reader = ServerReader {
-        state: state.clone(),
-        viewer: viewer.clone(),
-    };
-    let refreshed = query.all("bundle_uuid");
-    if !refreshed.is_empty() {
-        let blocks = page.refresh(&refreshed, &reader).await;
+    if let Asked::Item { id, brief } = asked {
+        let blocks = item_blocks(items, id, brief, &reader).await?;
         return Ok(plain(&state, json!({"uuid": uuid, "blocks": blocks})));
     }
-    let mut answer = json!({
-        "uuid": uuid,
+    let page = load_page(&state, &viewer, items, &reader).await?;
+    if let Asked::Refresh(bundles) = asked {
+        let blocks = page.refresh(&bundles, &reader).await;
+        return Ok(plain(&state, json!({"uuid": uuid, "blocks": blocks})));
+    }
+    let version = model::source_version(page.items.iter().map(|placed| &placed.item));
+    let mut answer = description(&state, &viewer, &record, permission).await?;
+    answer["last_item_id"] = json!(page.items.iter().map(|item| item.id).max().unwrap_or(-1));
+    answer["source"] = json!(page.source());
+    answer["source_version"] = json!(version);
+    match asked {
+        Asked::Directive { text, brief } => {
+            answer["blocks"] = page.directive(&Directive::Text(&text), brief, &reader).await.into();
+            answer["raw_to_block"] = json!([]);
+            answer["block_to_raw"] = json!({});
+        }
+        Asked::Page { brief } => {
+            let result = if brief {
+                page.brief(&reader).await
+            } else {
+                page.full(&reader).await
+            };
+            answer["blocks"] = result.blocks.into();
+            answer["raw_to_block"] = result.raw_to_block;
+            answer["block_to_raw"] = Value::Object(result.block_to_raw);
+        }
+        Asked::Item { .. } | Asked::Refresh(_) => {}
+    }
+    Ok(with_version(plain(&state, answer), &version))
+}
+
+/// What of a worksheet is wanted.
+enum Asked {
+    Page {
+        brief: bool,
+    },
+    /// The blocks of the first search directive with this text, and everything around the blocks.
+    Directive {
+        text: String,
+        brief: bool,
+    },
+    /// The blocks of the search directive that is this item, and nothing else.
+    Item {
+        id: i64,
+        brief: bool,
+    },
+    /// The blocks that show these bundles.
+    Refresh(Vec<String>),
+}
+
+impl Asked {
+    fn parse(query: &Query) -> ApiResult<Self> {
+        let brief = query.flag("brief", false)?;
+        let bundles = query.all("bundle_uuid");
+        Ok(if !bundles.is_empty() {
+            Self::Refresh(bundles)
+        } else if let Some(id) = query.int("item")? {
+            Self::Item { id, brief }
+        } else if let Some(text) = query.get("directive") {
+            let text = text.to_owned();
+            Self::Directive { text, brief }
+        } else {
+            Self::Page { brief }
+        })
+    }
+}
+
+/// Which bundles and worksheets stand above a directive does not matter to it, only that they do: nothing but what it
+/// finds is looked up.
+async fn item_blocks(items: Vec<PlacedItem>, id: i64, brief: bool, reader: &ServerReader) -> ApiResult<Vec<Value>> {
+    if !items.iter().any(|placed| placed.id == id) {
+        return Err(ApiError::not_found(format!(
+            "Item {id} is not (or no longer) on this worksheet; reload it."
+        )));
+    }
+    let page = Page {
+        items,
+        ..Page::default()
+    };
+    Ok(page.directive(&Directive::Item(id), brief, reader).await)
+}
+
+/// Everything about a worksheet but its items.
+async fn description(
+    state: &AppState,
+    viewer: &Viewer,
+    record: &Worksheet,
+    permission: Permission,
+) -> ApiResult<Value> {
+    let owner = record
+        .owner_id
+        .as_ref()
+        .filter(|_| !record.is_anonymous || permission == Permission::All);
+    let owner_name = match (owner, viewer.user()) {
+        (Some(id), Some(user)) if *id == user.user_id => Some(user.user_name.clone()),
+        (Some(id), _) => state.model.user(id).await?.map(|user| user.user_name),
+        (None, _) => None,
+    };
+    let groups = visible_groups(state, viewer, record, permission).await?;
+    Ok(json!({
+        "uuid": record.uuid,
         "name": record.name,
+        "owner_id": owner,
+        "owner_name": owner_name,
         "title": record.title,
         "frozen": record.frozen.map(UtcTime::iso_naive),
         "is_anonymous": record.is_anonymous,
         "date_created": record.date_created.map(UtcTime::iso_naive),
         "date_last_modified": record.date_last_modified.map(UtcTime::iso_naive),
         "tags": record.tags,
-        "last_item_id": page.items.iter().map(|item| item.id).max().unwrap_or(-1),
         "permission": permission.level(),
         "permission_spec": permission.as_str(),
         "edit_permission": permission == Permission::All,
         "enable_chat": false,
-        "source": page.source(),
-    });
-    let owner = record
-        .owner_id
-        .as_ref()
-        .filter(|_| !record.is_anonymous || permission == Permission::All);
-    answer["owner_id"] = json!(owner);
-    answer["owner_name"] = match owner {
-        Some(id) => state.model.user(id).await?.map(|user| user.user_name).into(),
-        None => Value::Null,
-    };
-    let groups = visible_groups(&state, &viewer, &record, permission).await?;
-    answer["group_permissions"] = groups.iter().map(|row| group_value(row, true)).collect();
-    if let Some(directive) = query.get("directive") {
-        answer["blocks"] = page.directive(directive, &reader).await.into();
-        answer["raw_to_block"] = json!([]);
-        answer["block_to_raw"] = json!({});
-    } else {
-        let result = if query.flag("brief", false)? {
-            page.brief(&reader).await
-        } else {
-            page.full(&reader).await
-        };
-        answer["blocks"] = result.blocks.into();
-        answer["raw_to_block"] = result.raw_to_block;
-        answer["block_to_raw"] = Value::Object(result.block_to_raw);
-    }
-    Ok(plain(&state, answer))
+        "group_permissions": groups.iter().map(|row| group_value(row, true)).collect::<Vec<_>>(),
+    }))
 }
 
-fn plain(state: &AppState, value: Value) -> axum::response::Response {
+fn plain(state: &AppState, value: Value) -> Response {
     let object = if let Value::Object(object) = value {
         object
     } else {
         Map::new()
     };
     respond::json_object(object, &state.settings.version)
-}
-
-fn group_value(row: &GroupPermission, spec: bool) -> Value {
-    let mut value = json!({
-        "id": row.id, "group_uuid": row.group_uuid, "group_name": row.group_name, "permission": row.permission.level(),
-    });
-    if spec {
-        value["permission_spec"] = row.permission.as_str().into();
-    }
-    value
-}
-
-async fn load_page(state: &AppState, viewer: &Viewer, items: Vec<PlacedItem>) -> ApiResult<Page> {
-    let mut uuids: Vec<Uuid> = items.iter().filter_map(|placed| placed.item.bundle_uuid).collect();
-    uuids.sort_unstable();
-    uuids.dedup();
-    let records = state.model.bundles(&uuids).await?;
-    let hosts = state.model.host_worksheets(viewer.id(), &uuids).await?;
-    let host = |uuid: &Uuid| {
-        hosts
-            .get(uuid)
-            .and_then(|hosts| hosts.first())
-            .map(|host| (host.uuid, host.name.as_str()))
-    };
-    let infos = bundle_infos(state, viewer, &records, host).await?;
-    let infos = infos.into_iter().map(Arc::new);
-    let bundles = records.iter().map(|record| record.bundle.uuid).zip(infos).collect();
-    let worksheets = subworksheets(state, viewer, &items).await?;
-    let owners = owner_names(state, &records).await?;
-    Ok(Page {
-        items,
-        bundles,
-        worksheets,
-        owners,
-    })
-}
-
-/// Infos of bundles, private ones for those that the viewer cannot read.
-async fn bundle_infos<'a>(
-    state: &AppState,
-    viewer: &Viewer,
-    records: &[BundleRecord],
-    host: impl Fn(&Uuid) -> Option<(Uuid, &'a str)>,
-) -> ApiResult<Vec<BundleInfo>> {
-    let uuids: Vec<Uuid> = records.iter().map(|record| record.bundle.uuid).collect();
-    let permissions = state
-        .model
-        .permissions_of(ObjectKind::Bundle, viewer.id(), &uuids)
-        .await?;
-    let is_root = viewer.is_root(state);
-    let infos = records.iter().zip(permissions).map(|(record, permission)| {
-        if permission == Permission::None {
-            return worksheet::private_info(record.bundle.uuid);
-        }
-        let bundle = &record.bundle.seen_with(permission, is_root);
-        let parents: HashMap<Uuid, Option<String>> = bundle
-            .dependencies
-            .iter()
-            .zip(&record.parents)
-            .map(|(dependency, parent)| (dependency.parent_uuid, parent.name.clone()))
-            .collect();
-        worksheet::bundle_info(
-            bundle,
-            permission,
-            |uuid| parents.get(uuid).cloned().flatten(),
-            host(&bundle.uuid),
-        )
-    });
-    Ok(infos.collect())
-}
-
-async fn subworksheets(
-    state: &AppState,
-    viewer: &Viewer,
-    items: &[PlacedItem],
-) -> ApiResult<HashMap<Uuid, Arc<BundleInfo>>> {
-    let uuids: Vec<Uuid> = items
-        .iter()
-        .filter_map(|placed| placed.item.subworksheet_uuid)
-        .collect();
-    if uuids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let found = state.model.worksheets(&uuids).await?;
-    let known: Vec<Uuid> = found.keys().copied().collect();
-    let permissions = state
-        .model
-        .permissions_of(ObjectKind::Worksheet, viewer.id(), &known)
-        .await?;
-    let owner_ids: Vec<&str> = found
-        .values()
-        .filter_map(|worksheet| worksheet.owner_id.as_deref())
-        .collect();
-    let owners = state.model.users(&owner_ids).await?;
-    let mut infos = HashMap::new();
-    for (uuid, permission) in known.into_iter().zip(permissions) {
-        let worksheet = &found[&uuid];
-        let readable = permission != Permission::None;
-        let reveal = permission == Permission::All || (readable && !worksheet.is_anonymous);
-        let owner = worksheet.owner_id.as_ref().filter(|_| reveal);
-        let name = if readable { worksheet.name.as_str() } else { "<private>" };
-        let info = json!({
-            "id": readable.then_some(worksheet.id),
-            "uuid": uuid,
-            "name": name,
-            "title": worksheet.title.as_ref().filter(|_| readable),
-            "frozen": worksheet.frozen.filter(|_| readable).map(UtcTime::iso_naive),
-            "is_anonymous": worksheet.is_anonymous,
-            "owner_id": owner,
-            "owner_name": owner.and_then(|id| owners.get(id)).map(|user| user.user_name.as_str()),
-            "date_created": worksheet.date_created.filter(|_| readable).map(UtcTime::iso_naive),
-            "date_last_modified": worksheet.date_last_modified.filter(|_| readable).map(UtcTime::iso_naive),
-        });
-        if let Value::Object(info) = info {
-            infos.insert(uuid, Arc::new(info));
-        }
-    }
-    Ok(infos)
-}
-
-async fn owner_names(state: &AppState, records: &[BundleRecord]) -> ApiResult<HashMap<String, String>> {
-    let mut ids: Vec<&str> = records
-        .iter()
-        .filter_map(|record| record.bundle.owner_id.as_deref())
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let users: HashMap<UserId, model::User> = if ids.is_empty() {
-        HashMap::new()
-    } else {
-        state.model.users(&ids).await?
-    };
-    Ok(users
-        .into_iter()
-        .map(|(id, user)| (id.into(), user.user_name))
-        .collect())
 }
 
 /// `POST /interpret/search`
@@ -283,36 +215,8 @@ pub async fn search(State(state): State<AppState>, Protected(viewer): Protected,
 pub async fn wsearch(State(state): State<AppState>, Protected(viewer): Protected, body: JsonBody) -> ApiResult {
     let query = WorksheetQuery::parse(&keywords(body)?)?;
     let rows = state.model.search_worksheets(viewer.id(), &query).await?;
-    let response = worksheet_values(&state, &viewer, &rows).await?;
+    let response = worksheet_values(&state, &viewer, &rows.iter().collect::<Vec<_>>()).await?;
     Ok(plain(&state, json!({ "response": response })))
-}
-
-async fn worksheet_values(state: &AppState, viewer: &Viewer, rows: &[WorksheetRow]) -> ApiResult<Vec<Value>> {
-    let uuids: Vec<Uuid> = rows.iter().map(|row| row.uuid).collect();
-    let permissions = state
-        .model
-        .permissions_of(ObjectKind::Worksheet, viewer.id(), &uuids)
-        .await?;
-    let public = state.model.public_group();
-    let values = rows.iter().zip(permissions).map(|(row, permission)| {
-        let reveal = !row.is_anonymous || permission == Permission::All;
-        let groups = row
-            .group_permissions
-            .iter()
-            .filter(|group| reveal && (viewer.id().is_some() || group.group_uuid == public));
-        json!({
-            "id": row.id,
-            "uuid": row.uuid,
-            "name": row.name,
-            "title": row.title,
-            "frozen": row.frozen.map(UtcTime::iso_naive),
-            "owner_id": row.owner_id.as_ref().filter(|_| reveal),
-            "owner_name": row.owner_name.as_ref().filter(|_| reveal),
-            "date_last_modified": row.date_last_modified.map(UtcTime::iso_naive),
-            "group_permissions": groups.map(|row| group_value(row, false)).collect::<Vec<_>>(),
-        })
-    });
-    Ok(values.collect())
 }
 
 fn keywords(body: JsonBody) -> ApiResult<Vec<String>> {
@@ -339,10 +243,7 @@ pub async fn file_genpaths(State(state): State<AppState>, Protected(viewer): Pro
     let Some(Value::Array(queries)) = body.object().remove("queries") else {
         return Err(ApiError::usage("Missing `queries`"));
     };
-    let reader = ServerReader {
-        state: state.clone(),
-        viewer,
-    };
+    let reader = ServerReader::new(&state, &viewer);
     let data = worksheet::file_genpaths(&queries, &reader).await?;
     Ok(plain(&state, json!({ "data": data })))
 }
@@ -363,87 +264,7 @@ pub async fn table_contents(State(state): State<AppState>, Protected(viewer): Pr
     let Some(Value::Array(rows)) = body.object().remove("contents") else {
         return Err(ApiError::usage("Missing `contents`"));
     };
-    let reader = ServerReader {
-        state: state.clone(),
-        viewer,
-    };
+    let reader = ServerReader::new(&state, &viewer);
     let contents = worksheet::resolve_rows(rows, &reader).await;
     Ok(plain(&state, json!({ "contents": contents })))
-}
-
-/// Contents and searches on behalf of a viewer.
-struct ServerReader {
-    state: AppState,
-    viewer: Viewer,
-}
-
-#[async_trait]
-impl Reader for ServerReader {
-    async fn read(&self, bundle_uuid: &str, path: &str, limit: u64) -> domain::Result<worksheet::Target> {
-        let uuid = Uuid::parse(bundle_uuid)?;
-        match self.read_beginning(uuid, path, limit).await {
-            Ok(target) => Ok(target),
-            Err(ApiError::Failure(error)) if error.kind == ErrorKind::Permission => Err(error),
-            Err(error) if error.status().is_client_error() => Ok(worksheet::Target::NotFound),
-            Err(error) => Err(domain::Error::internal(error.message())),
-        }
-    }
-
-    async fn search(&self, keywords: &[String]) -> domain::Result<worksheet::Found> {
-        let query = BundleQuery::parse(keywords)?;
-        match self.state.model.search_bundles(self.viewer.id(), &query).await? {
-            Found::Value(value) => Ok(worksheet::Found::Aggregate(value)),
-            Found::Bundles(uuids) => {
-                let records = self.state.model.bundles(&uuids).await?;
-                let infos = bundle_infos(&self.state, &self.viewer, &records, |_| None)
-                    .await
-                    .map_err(plain_error)?;
-                Ok(worksheet::Found::Bundles(infos))
-            }
-        }
-    }
-
-    async fn search_worksheets(&self, keywords: &[String]) -> domain::Result<Vec<BundleInfo>> {
-        let query = WorksheetQuery::parse(keywords)?;
-        let rows = self.state.model.search_worksheets(self.viewer.id(), &query).await?;
-        let values = worksheet_values(&self.state, &self.viewer, &rows)
-            .await
-            .map_err(plain_error)?;
-        Ok(values
-            .into_iter()
-            .filter_map(|value| value.as_object().cloned())
-            .collect())
-    }
-}
-
-impl ServerReader {
-    async fn read_beginning(&self, uuid: Uuid, path: &str, limit: u64) -> ApiResult<worksheet::Target> {
-        let target = reading::resolve(&self.state, &self.viewer, uuid, path, 0).await?;
-        match target.info.target_type {
-            TargetType::Directory => Ok(worksheet::Target::Directory),
-            TargetType::File => {
-                let mut stream = reading::file_beginning(&self.state, &target, limit).await?;
-                let mut bytes = Vec::new();
-                while let Some(chunk) = stream.next().await {
-                    bytes.extend_from_slice(&chunk.map_err(domain::Error::from)?);
-                    if bytes.len() as u64 >= limit {
-                        bytes.truncate(limit as usize);
-                        break;
-                    }
-                }
-                Ok(worksheet::Target::File {
-                    bytes,
-                    size: target.info.size,
-                })
-            }
-            TargetType::Link | TargetType::Other => Ok(worksheet::Target::NotFound),
-        }
-    }
-}
-
-fn plain_error(error: ApiError) -> domain::Error {
-    match error {
-        ApiError::Failure(error) => error,
-        other => domain::Error::internal(other.message()),
-    }
 }

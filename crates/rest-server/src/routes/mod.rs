@@ -97,6 +97,7 @@ fn raw_routes() -> Routes {
         .get("/bundles/{uuid}/contents/blob/", contents::blob::read)
         .put("/bundles/{uuid}/contents/blob/", contents::upload::put)
         .get("/bundles/{uuid}/contents/blob/{*path}", contents::blob::read)
+        .get("/worksheets/{uuid}/raw", items::source)
         .post("/worksheets/{uuid}/raw", items::replace_source)
         .put("/worksheets/{uuid}/raw", items::replace_source)
         .post("/workers/{worker_id}/reply_data/{socket_id}", workers::reply_data)
@@ -184,6 +185,7 @@ pub(crate) fn described(description: &mut utoipa::openapi::OpenApi) {
         interpret::wsearch,
         items::add,
         items::post,
+        items::source,
         items::replace_source,
         locations::add,
         locations::list,

@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 
 use super::bundles::fetch::{Wanted, present_all};
 use super::included_users;
+use super::items::{version_of, with_version};
 use crate::auth::{LoginProtected, Protected, Viewer};
 use crate::error::{ApiError, ApiResult, redirect};
 use crate::input::{JsonBody, ResourceInput};
+use crate::interpretation::PRIVATE;
 use crate::openapi::{Failures, ForceQuery, IncludeQuery, LandingQuery, UuidPath, WorksheetsQuery, WriteFailures};
 use crate::params::Query;
 use crate::path::PathUuid;
@@ -60,10 +62,9 @@ pub async fn fetch(
     } else {
         Vec::new()
     };
-    let last_item_id = with_items.then(|| items.iter().map(|item| item.id).max().unwrap_or(-1));
 
     let mut included = Vec::new();
-    let mut resource = present::worksheet(&worksheet, permission, last_item_id);
+    let mut resource = present::worksheet(&worksheet, permission, with_items.then_some(&items[..]));
     let groups = visible_groups(&state, &viewer, &worksheet, permission).await?;
     resource = resource
         .to_many(
@@ -81,7 +82,7 @@ pub async fn fetch(
         included.extend(item_bundles(&state, &viewer, &items, has("items.bundle.owner")).await?);
     }
     if has("items.subworksheet") {
-        included.extend(subworksheets(&state, &items).await?);
+        included.extend(subworksheets(&state, &viewer, &items).await?);
     }
     if has("owner") && (!worksheet.is_anonymous || permission == Permission::All) {
         included.extend(included_users(&state, worksheet.owner_id.clone()).await?);
@@ -94,26 +95,33 @@ pub async fn fetch(
         );
     }
     let document = Document::one(resource);
-    Ok(state.respond(if names.is_empty() {
+    let response = state.respond(if names.is_empty() {
         document
     } else {
         document.including(included)
-    }))
+    });
+    Ok(if with_items {
+        with_version(response, &version_of(&items))
+    } else {
+        response
+    })
 }
 
 /// The worksheet and the viewer's permission, which is at least read.
 pub async fn readable(state: &AppState, viewer: &Viewer, uuid: Uuid) -> ApiResult<(Worksheet, Permission)> {
-    let worksheet = state.model.worksheet(uuid).await?;
-    let kind = ObjectKind::Worksheet;
-    let permissions = state.model.permissions_of(kind, viewer.id(), &[uuid]).await?;
-    let permission = permissions.first().copied().unwrap_or_default();
-    if permission >= Permission::Read {
-        return Ok((worksheet, permission));
+    let (kind, objects) = (ObjectKind::Worksheet, [uuid]);
+    let (worksheet, permissions) = tokio::join!(
+        state.model.worksheet(uuid),
+        state.model.permissions_of(kind, viewer.id(), &objects)
+    );
+    let (worksheet, permission) = (worksheet?, permissions?.first().copied().unwrap_or_default());
+    if permission == Permission::None {
+        let check = state
+            .model
+            .check_permission(kind, viewer.id(), &objects, Permission::Read);
+        check.await?;
     }
-    let need = Permission::Read;
-    state.model.check_permission(kind, viewer.id(), &[uuid], need).await?;
-    // Granted at this very moment.
-    Ok((worksheet, need))
+    Ok((worksheet, permission))
 }
 
 /// The permission rows that a viewer may see.
@@ -172,16 +180,23 @@ async fn item_bundles(
     Ok(resources)
 }
 
-async fn subworksheets(state: &AppState, items: &[PlacedItem]) -> ApiResult<Vec<Resource>> {
-    let uuids: Vec<Uuid> = items
+async fn subworksheets(state: &AppState, viewer: &Viewer, items: &[PlacedItem]) -> ApiResult<Vec<Resource>> {
+    let mut uuids: Vec<Uuid> = items
         .iter()
         .filter_map(|placed| placed.item.subworksheet_uuid)
         .collect();
+    uuids.sort_unstable();
+    uuids.dedup();
+    let kind = ObjectKind::Worksheet;
     let found = state.model.worksheets(&uuids).await?;
-    Ok(found
-        .values()
-        .map(|worksheet| present::named_worksheet(worksheet.uuid, &worksheet.name))
-        .collect())
+    let permissions = state.model.permissions_of(kind, viewer.id(), &uuids).await?;
+    let resources = uuids.iter().zip(permissions).filter_map(|(uuid, permission)| {
+        let worksheet = found.get(uuid)?;
+        let is_readable = permission != Permission::None;
+        let name = if is_readable { &worksheet.name } else { PRIVATE };
+        Some(present::named_worksheet(*uuid, name))
+    });
+    Ok(resources.collect())
 }
 
 /// `GET /worksheets`: by specs (the home worksheet is made on demand), or by search.

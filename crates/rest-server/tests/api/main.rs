@@ -14,6 +14,7 @@ mod bundles;
 mod conformance;
 mod contents;
 mod fetching;
+mod interpretation;
 mod peers;
 mod permission_matrix;
 mod ports;

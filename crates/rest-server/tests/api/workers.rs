@@ -161,19 +161,52 @@ async fn answer_read(worker: &Client, run: &str, reply: impl Fn(&Value) -> (Opti
         let messages = check_in(worker, check_in_body(json!([report(run, "running")]))).await;
         for message in messages.as_array().unwrap() {
             if message["type"] == "read" {
-                let socket = &message["socket_id"];
-                let path = format!("/workers/node7%2812%29/reply{{}}/{socket}");
-                match reply(message) {
-                    (Some(json), _) => {
-                        worker.change(Method::POST, &path.replace("{}", ""), json).await;
-                    }
-                    (None, bytes) => {
-                        let path = format!("{}?header_message=%7B%7D", path.replace("{}", "_data"));
-                        assert_eq!(worker.post(&path).body(bytes).send().await.unwrap().status(), 200);
-                    }
-                }
+                answer(worker, message, reply(message)).await;
                 return message.clone();
             }
+        }
+    }
+}
+
+/// Sends JSON, or bytes, as the answer to a read message.
+async fn answer(worker: &Client, message: &Value, reply: (Option<Value>, Vec<u8>)) {
+    let socket = &message["socket_id"];
+    let path = format!("/workers/node7%2812%29/reply{{}}/{socket}");
+    match reply {
+        (Some(json), _) => {
+            worker.change(Method::POST, &path.replace("{}", ""), json).await;
+        }
+        (None, bytes) => {
+            let path = format!("{}?header_message=%7B%7D", path.replace("{}", "_data"));
+            assert_eq!(worker.post(&path).body(bytes).send().await.unwrap().status(), 200);
+        }
+    }
+}
+
+/// Answers reads of a running bundle that holds one file, until it is aborted.
+pub async fn serve_file(worker: &Client, run: &str, name: &str, contents: &[u8]) {
+    let reply = |message: &Value| {
+        if message["path"] != name {
+            let text = format!("{} not found in bundle", message["path"]);
+            return (Some(json!({"error_code": 404, "error_message": text})), Vec::new());
+        }
+        if message["read_args"]["type"] == "get_target_info" {
+            let info = json!({"name": name, "type": "file", "size": contents.len(), "perm": 420});
+            return (Some(json!({ "target_info": info })), Vec::new());
+        }
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(contents).unwrap();
+        (None, packed.finish().unwrap())
+    };
+    loop {
+        let messages = check_in(worker, check_in_body(json!([report(run, "running")]))).await;
+        let reads = messages
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|message| message["type"] == "read");
+        for message in reads {
+            answer(worker, message, reply(message)).await;
         }
     }
 }

@@ -425,7 +425,7 @@ fn schemas_add_up_and_report_where_they_end() {
 #[test]
 fn one_directive_gives_its_own_blocks() {
     let page = page("x\n% display record name\n% search name=digits\n% search nothing\n% wsearch .mine");
-    let blocks = |text: &str| block_on(page.directive(text, &Files));
+    let blocks = |text: &str| block_on(page.directive(&Directive::Text(text), true, &Files));
     assert_eq!(
         blocks("search name=digits")[0]["rows"],
         json!([{"key": "name:", "value": "digits"}])
