@@ -166,14 +166,22 @@ async fn edit_contents(cli: &mut Cli, worksheet: &Worksheet, before: &Object) ->
     }
 }
 
-/// Saves unless the worksheet is not any more what it was `before`: somebody else's changes would be lost.
+/// Saves unless the worksheet is not any more what it was `before`: somebody else's changes would be lost. A server of
+/// version 1.7 does not tell versions, so that only a look right before the save can notice.
 async fn save_over(worksheet: &Worksheet, before: &Object, text: String) -> Result<()> {
-    let path = format!("worksheets/{}", worksheet.uuid);
-    let now = worksheet.client.fetch_one(&path, Query::new().include(INCLUDE)).await?;
-    if ids_of(&now) != ids_of(before) || source_of(&now) != source_of(before) {
-        return Err(conflict(worksheet));
+    let Some(version) = fields::text(before.get("source_version")) else {
+        let path = format!("worksheets/{}", worksheet.uuid);
+        let now = worksheet.client.fetch_one(&path, Query::new().include(INCLUDE)).await?;
+        if ids_of(&now) != ids_of(before) || source_of(&now) != source_of(before) {
+            return Err(conflict(worksheet));
+        }
+        return save(worksheet, text).await;
+    };
+    let request = raw(worksheet, text).header("if-match", &format!("\"{version}\""));
+    match worksheet.client.send(request).await {
+        Err(client::Error::Status { status: 409, .. }) => Err(conflict(worksheet)),
+        other => Ok(other.map(drop)?),
     }
-    save(worksheet, text).await
 }
 
 fn conflict(worksheet: &Worksheet) -> Error {
@@ -195,11 +203,15 @@ fn ids_of(sheet: &Object) -> Vec<&str> {
 }
 
 async fn save(worksheet: &Worksheet, text: String) -> Result<()> {
-    let request = Request::new(Method::POST, format!("worksheets/{}/raw", worksheet.uuid))
-        .header("content-type", "text/plain; charset=utf-8")
-        .body(Body::Bytes(text.into()));
-    worksheet.client.send(request).await?;
+    worksheet.client.send(raw(worksheet, text)).await?;
     Ok(())
+}
+
+/// The request that replaces the whole source.
+fn raw(worksheet: &Worksheet, text: String) -> Request {
+    Request::new(Method::POST, format!("worksheets/{}/raw", worksheet.uuid))
+        .header("content-type", "text/plain; charset=utf-8")
+        .body(Body::Bytes(text.into()))
 }
 
 fn read_file(file: &str) -> Result<Vec<u8>> {
