@@ -9,6 +9,7 @@ use domain::error::Error;
 use startup::logging::{self, Format};
 
 use crate::local::{self, Home, Options, Ready, Runtime, Started, Status};
+use crate::sample;
 
 /// Runs a CodaLab system.
 #[derive(Debug, Parser)]
@@ -30,6 +31,10 @@ enum Command {
     Logs(LogsArgs),
     /// Run an instance in the foreground (this is `cl server`).
     Server(ServerArgs),
+    /// Make a worksheet that has one example of everything that worksheets can show, on the instance that `cl` is on.
+    ///
+    /// Prints the uuid of the worksheet. Does nothing if there is a worksheet of that name.
+    SampleWorksheet(SampleArgs),
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +104,25 @@ struct LogsArgs {
     tail: usize,
 }
 
+#[derive(Debug, Args)]
+struct SampleArgs {
+    /// The command line to use; this one's or the Python one.
+    #[arg(long, value_name = "PATH", default_value = "cl")]
+    cl_executable: PathBuf,
+    /// Show bundles and worksheets that exist instead of making some, where that is possible.
+    #[arg(long)]
+    preview: bool,
+    /// 100 bundles or worksheets in each section instead of 3.
+    #[arg(long)]
+    large: bool,
+    /// Remove all that earlier calls have made, after its runs have finished, and make nothing.
+    #[arg(long)]
+    cleanup: bool,
+    /// Then wait for the runs on the worksheet and compare what `cl print` shows, line by line.
+    #[arg(long)]
+    test_print: bool,
+}
+
 /// Parses the arguments, does what they say, and gives the exit status.
 pub fn main() -> ExitCode {
     match execute(Cli::parse().command) {
@@ -122,6 +146,7 @@ fn execute(command: Command) -> local::Result<ExitCode> {
             },
             false,
         ),
+        Command::SampleWorksheet(args) => sample_worksheet(args),
         Command::Stop(which) => stop(&Home::locate(which.home.as_deref())?),
         Command::Status(which) => Ok(status(&Home::locate(which.home.as_deref())?)),
         Command::Logs(args) => {
@@ -215,6 +240,29 @@ fn status(home: &Home) -> ExitCode {
     // A reader that went away has seen enough.
     let _ = out.write_all(text.as_bytes());
     code
+}
+
+fn sample_worksheet(args: SampleArgs) -> sample::Result<ExitCode> {
+    let options = sample::Options {
+        cl: args.cl_executable,
+        large: args.large,
+        preview: args.preview,
+    };
+    if args.cleanup {
+        let (bundles, worksheets) = sample::clean_up(&options)?;
+        println!("Removed {bundles} bundles and {worksheets} worksheets.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let made = sample::create(&options)?;
+    if !made.is_new {
+        eprintln!("The sample worksheet exists already; nothing was made. --cleanup removes it.");
+    }
+    println!("{}", made.uuid);
+    if args.test_print {
+        sample::test_print(&options)?;
+        eprintln!("cl print shows what it should.");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_ready(home: &Home, ready: &Ready) {
