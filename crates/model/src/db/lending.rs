@@ -283,3 +283,98 @@ async fn mend<DB: Lendable>(connection: &mut DB::Connection, in_transaction: boo
     DB::execute(connection, "ROLLBACK").await.is_ok()
         || (DB::execute(connection, "BEGIN").await.is_ok() && DB::execute(connection, "ROLLBACK").await.is_ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+    use super::*;
+
+    /// Lends one connection to a database in memory, which lives as long as that connection.
+    async fn lender() -> Lender<Sqlite> {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None);
+        let pool = pool.connect_with(SqliteConnectOptions::new()).await.unwrap();
+        let lender = Lender::new(pool);
+        let mut lent = lender.lend().await.unwrap();
+        lent.execute("CREATE TABLE `t` (`x` INTEGER)").await.unwrap();
+        drop(lent);
+        lender
+    }
+
+    async fn rows(lender: &Lender<Sqlite>) -> i64 {
+        let mut lent = lender.lend().await.unwrap();
+        sqlx::query_scalar("SELECT COUNT(*) FROM `t`")
+            .fetch_one(&mut *lent)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_connection_serves_one_after_the_other() {
+        let lender = lender().await;
+        let insert = async || {
+            let mut lent = lender.lend().await.unwrap();
+            lent.execute("INSERT INTO `t` VALUES (1)").await.unwrap();
+        };
+        futures::join!(insert(), insert(), insert());
+        assert_eq!(rows(&lender).await, 3);
+        assert_eq!((lender.idle(), lender.pool().size()), (1, 1));
+        assert_eq!(lender.pool().num_idle(), 0, "it rests here and not in the pool");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_dropped_is_rolled_back_before_the_next_begins() {
+        let lender = lender().await;
+        for commit in [false, true, false] {
+            let mut lent = lender.lend().await.unwrap();
+            lent.begin("BEGIN IMMEDIATE").await.unwrap();
+            lent.execute("INSERT INTO `t` VALUES (1)").await.unwrap();
+            if commit {
+                lent.commit().await.unwrap();
+            }
+        }
+        assert_eq!(rows(&lender).await, 1);
+        // Neither does a transaction that could not begin do any harm.
+        let mut lent = lender.lend().await.unwrap();
+        lent.begin("BEGIN NONSENSE").await.unwrap_err();
+        drop(lent);
+        assert_eq!(rows(&lender).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_was_given_up_does_no_harm() {
+        let lender = lender().await;
+        let mut lent = lender.lend().await.unwrap();
+        lent.is_busy = true;
+        drop(lent);
+        let given_up = async {
+            let mut lent = lender.lend().await.unwrap();
+            lent.begin("BEGIN").await.unwrap();
+            lent.execute("INSERT INTO `t` VALUES (1)").await.unwrap();
+            pending::<()>().await;
+        };
+        assert!(tokio::time::timeout(Duration::from_millis(50), given_up).await.is_err());
+        assert_eq!(rows(&lender).await, 0);
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_what_is_lent_and_then_nothing_is() {
+        let lender = lender().await;
+        let lent = lender.lend().await.unwrap();
+        let closing = tokio::spawn({
+            let lender = lender.clone();
+            async move { lender.close().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!closing.is_finished());
+        drop(lent);
+        closing.await.unwrap();
+        assert!(lender.lend().await.is_err());
+        assert_eq!(lender.pool().size(), 0);
+    }
+}

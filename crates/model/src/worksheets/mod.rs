@@ -94,7 +94,7 @@ impl Model {
 
     /// One worksheet. 404 `Could not find worksheet with uuid <uuid>`.
     pub async fn worksheet(&self, uuid: Uuid) -> Result<Worksheet> {
-        fetch_one(&mut self.db.read().await?, uuid).await
+        fetch_one(&mut self.db.once().await?, uuid).await
     }
 
     /// Worksheets by uuid; missing ones are absent.
@@ -102,7 +102,7 @@ impl Model {
         if uuids.is_empty() {
             return Ok(HashMap::new());
         }
-        fetch(&mut self.db.read().await?, uuids).await
+        fetch(&mut self.db.once().await?, uuids).await
     }
 
     /// The items in display order, sort keys strictly increasing.
@@ -331,8 +331,9 @@ async fn insert_tags(tx: &mut Tx, uuid: Uuid, tags: &[String]) -> Result<()> {
         .await
 }
 
-const COLUMNS: &str = "`id`, `uuid`, `name`, `owner_id`, `title`, CAST(`frozen` AS CHAR), `is_anonymous`, \
-    CAST(`date_created` AS CHAR), CAST(`date_last_modified` AS CHAR)";
+/// Of `worksheet` as `w`, in the order [`read`] takes them.
+const COLUMNS: &str = "`w`.`id`, `w`.`uuid`, `w`.`name`, `w`.`owner_id`, `w`.`title`, CAST(`w`.`frozen` AS CHAR), \
+    `w`.`is_anonymous`, CAST(`w`.`date_created` AS CHAR), CAST(`w`.`date_last_modified` AS CHAR)";
 
 fn read(row: &mut Row) -> Result<Worksheet> {
     Ok(Worksheet {
@@ -349,19 +350,21 @@ fn read(row: &mut Row) -> Result<Worksheet> {
     })
 }
 
+/// One statement per 500 worksheets, so that rows and tags agree: a row for each tag, or one without.
 async fn fetch(tx: &mut Tx, uuids: &[Uuid]) -> Result<HashMap<Uuid, Worksheet>> {
-    let sql = format!("SELECT {COLUMNS} FROM `worksheet` WHERE `uuid` IN {{in}}");
-    let mut found = HashMap::new();
-    for mut row in tx.all_in(&sql, &[], uuids, &[]).await? {
+    let sql = format!(
+        "SELECT `t`.`tag`, {COLUMNS} FROM `worksheet` `w` LEFT JOIN `worksheet_tag` `t` ON `t`.`worksheet_uuid` = `w`.`uuid` \
+         WHERE `w`.`uuid` IN {{in}} ORDER BY `t`.`id`"
+    );
+    let mut distinct = uuids.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let mut found: HashMap<Uuid, Worksheet> = HashMap::new();
+    for mut row in tx.all_in(&sql, &[], &distinct, &[]).await? {
+        let tag = row.opt_text()?;
         let worksheet = read(&mut row)?;
-        found.insert(worksheet.uuid, worksheet);
-    }
-    let existing: Vec<Uuid> = found.keys().copied().collect();
-    let sql = "SELECT `worksheet_uuid`, `tag` FROM `worksheet_tag` WHERE `worksheet_uuid` IN {in} ORDER BY `id`";
-    for mut row in tx.all_in(sql, &[], &existing, &[]).await? {
-        if let Some(worksheet) = found.get_mut(&row.uuid()?) {
-            worksheet.tags.push(row.text()?);
-        }
+        let worksheet = found.entry(worksheet.uuid).or_insert(worksheet);
+        worksheet.tags.extend(tag);
     }
     Ok(found)
 }
@@ -373,7 +376,7 @@ pub(crate) async fn fetch_one(tx: &mut Tx, uuid: Uuid) -> Result<Worksheet> {
 /// Locks a worksheet's row, so that changes of its items come one after the other.
 pub(crate) async fn lock(tx: &mut Tx, uuid: Uuid) -> Result<Worksheet> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM `worksheet` WHERE `uuid` = ?{}",
+        "SELECT {COLUMNS} FROM `worksheet` `w` WHERE `w`.`uuid` = ?{}",
         tx.engine().for_update()
     );
     tx.first(sql, params![uuid])

@@ -26,6 +26,37 @@ fn request(owner: &str, worksheet: Option<Uuid>, bundles: Vec<NewBundle>) -> Cre
 }
 
 on_both! {
+    async fn bundles_come_with_everything_and_their_permissions_in_one_statement(f) {
+        let worksheet = f.add_worksheet("ada", "w").await;
+        let hidden = f.add_private_worksheet("ada", "p").await;
+        let parent = f.add_dataset("ada", worksheet, "d", 10).await;
+        let gone = f.add_dataset("ada", worksheet, "gone", 1).await;
+        let child = f.add_run("ada", worksheet, "r", &[parent, gone]).await;
+        let private = f.add_run("ada", hidden, "p", &[]).await;
+        let force = DeleteBundles { uuids: vec![gone], force: true, ..DeleteBundles::default() };
+        f.delete_bundles("ada", &force, NOW).await.unwrap();
+        // In the order asked for, once for each time, without those that are not there.
+        let asked = [child, private, gone, parent, child];
+        for (viewer, permissions) in [
+            (Some("ada"), [Permission::All; 4]),
+            (Some(f.root_user_id()), [Permission::All; 4]),
+            (Some("bob"), [Permission::Read, Permission::None, Permission::Read, Permission::Read]),
+            (None, [Permission::Read, Permission::None, Permission::Read, Permission::Read]),
+        ] {
+            let (found, statements) = counted(f, f.bundles_for(viewer, &asked)).await;
+            let (records, have): (Vec<_>, Vec<_>) = found.unwrap().into_iter().unzip();
+            assert_eq!(statements, 1);
+            assert_eq!(have, permissions, "{viewer:?}");
+            assert_eq!(records, f.bundles(&asked).await.unwrap());
+            let uuids: Vec<Uuid> = records.iter().map(|record| record.bundle.uuid).collect();
+            assert_eq!(uuids, [child, private, parent, child]);
+            let [known, unknown] = &records[0].parents[..] else { panic!("two parents") };
+            assert_eq!((known.name.as_deref(), known.state), (Some("d"), Some(domain::BundleState::Ready)));
+            assert_eq!((unknown.name.as_deref(), unknown.state), (None, None));
+            assert_eq!(records[2].bundle.metadata.int("data_size"), 10);
+        }
+    }
+
     async fn a_thousand_bundles_cost_few_statements(f) {
         let worksheet = f.add_worksheet("ada", "w").await;
         let parent = f.add_dataset("ada", worksheet, "d", 10).await;

@@ -1,8 +1,8 @@
 //! Bundle stores, locations, upload sessions, trash and statistics.
 
-use model::{NewStore, SessionUpdate, UploadSession};
+use model::{NewStore, SessionUpdate, UploadSession, WorkerKey};
 
-use crate::fixture::{NOW, contents, dataset, fresh_uuid, refused};
+use crate::fixture::{NOW, checkin, contents, dataset, fresh_uuid, refused};
 
 fn store(name: &str, storage_type: &str) -> NewStore {
     NewStore {
@@ -94,5 +94,27 @@ on_both! {
         let stats = f.stats().await.unwrap();
         assert_eq!((stats.bundles, stats.worksheets, stats.users, stats.groups, stats.disk_used), (2, 1, 3, 1, 7));
         assert_eq!(stats.bundles_by_state, [("created".to_owned(), 1), ("ready".to_owned(), 1)]);
+    }
+
+    async fn the_census_counts_states_workers_and_what_waits(f) {
+        let worksheet = f.add_worksheet("ada", "w").await;
+        f.add_dataset("ada", worksheet, "d", 7).await;
+        let worker = f.add_worker("ada", "busy").await;
+        f.add_worker("ada", "idle").await;
+        let leaving = WorkerKey { user_id: "ada".into(), worker_id: "leaving".into() };
+        let mut last = checkin();
+        last.is_terminating = true;
+        f.worker_checkin(&leaving, &last, NOW).await.unwrap();
+        f.add_running("ada", worksheet, "r", &worker).await;
+        f.add_run("ada", worksheet, "s", &[]).await;
+        let census = f.census(NOW + 30).await.unwrap();
+        let states: Vec<(&str, i64)> = census.bundles_by_state.iter().map(|(state, count)| (state.as_str(), *count)).collect();
+        assert_eq!(states, [("created", 1), ("preparing", 1), ("ready", 1)]);
+        let workers = &census.workers;
+        assert_eq!((workers.online, workers.terminating, workers.silent), (2, 1, 0));
+        assert_eq!((workers.cpus, workers.memory_bytes), (8, 16_000_000_000));
+        assert_eq!((census.assigned_runs, census.pending_messages, census.oldest_message), (1, 1, 30));
+        let later = f.census(NOW + 61).await.unwrap().workers;
+        assert_eq!((later.online, later.terminating, later.silent, later.cpus), (0, 0, 3, 0));
     }
 }

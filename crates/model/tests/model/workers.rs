@@ -21,6 +21,23 @@ on_both! {
         assert_eq!((record.tag, record.checkin_time.unix(), record.dependencies.len()), (None, NOW + 5, 0));
     }
 
+    async fn a_check_in_that_says_nothing_new_costs_two_statements(f) {
+        let key = WorkerKey { user_id: "ada".into(), worker_id: "w".into() };
+        let mut said = checkin();
+        said.dependencies = vec![("0x00000000000000000000000000000001".to_owned(), String::new())];
+        let socket = f.worker_checkin(&key, &said, NOW).await.unwrap();
+        said.cpus = 7;
+        let before = f.statements().count();
+        assert_eq!(f.worker_checkin(&key, &said, NOW + 5).await.unwrap(), socket);
+        assert_eq!(f.statements().count() - before, 2);
+        let record = f.worker(&key).await.unwrap().unwrap();
+        assert_eq!((record.cpus, record.checkin_time.unix(), record.dependencies.len()), (7, NOW + 5, 1));
+        // A worker that was removed meanwhile is there again.
+        f.remove_worker(&key, NOW + 6).await.unwrap();
+        f.worker_checkin(&key, &said, NOW + 7).await.unwrap();
+        assert_eq!(f.worker(&key).await.unwrap().unwrap().dependencies.len(), 1);
+    }
+
     async fn first_check_ins_at_once_make_one_worker(f) {
         let key = WorkerKey { user_id: "ada".into(), worker_id: "w".into() };
         let request = checkin();

@@ -214,6 +214,24 @@ mod tests {
         assert!(admission.enter(Class::Ordinary).await.is_ok());
     }
 
+    #[tokio::test]
+    async fn large_bodies_wait_for_those_before_them() {
+        let admission = Arc::new(Admission::new(&Limits::default()));
+        assert!(
+            admission.parse(FREE_BODY).await.unwrap().is_none(),
+            "small bodies do not wait"
+        );
+        let first = admission.parse(8 << 20).await.unwrap();
+        let second = tokio::spawn({
+            let admission = Arc::clone(&admission);
+            async move { admission.parse(PARSED_TOGETHER / 2).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        drop(first);
+        assert!(second.await.unwrap().is_ok());
+    }
+
     #[test]
     fn bodies_share_their_room_and_give_it_back() {
         let limits = Limits {

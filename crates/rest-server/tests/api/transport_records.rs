@@ -129,6 +129,12 @@ async fn metrics_count_by_route_and_have_a_port_of_their_own() {
         "http_connections_open ",
         "db_connections{pool=\"read\",state=\"used\"} ",
         "storage_free_bytes{partition=\"default\"} ",
+        "codalab_database_statements_total ",
+        "codalab_database_errors_total ",
+        "codalab_database_seconds_total ",
+        "codalab_bundles{state=",
+        "codalab_workers{state=\"online\"} ",
+        "codalab_messages_pending 0",
         "process_resident_memory_bytes ",
         "codalab_build_info{version=",
     ] {

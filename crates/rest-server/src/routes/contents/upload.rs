@@ -94,7 +94,7 @@ pub async fn put(
         }
     };
     match key {
-        Some(key) => Ok(repeats::once(&state, key, Keep::Always, work).await),
+        Some(key) => Ok(Box::pin(repeats::once(&state, key, Keep::Always, work)).await),
         None => state
             .tasks
             .spawn(work)
