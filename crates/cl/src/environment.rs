@@ -8,12 +8,16 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Environment {
     fixed: Option<Arc<HashMap<String, String>>>,
+    nobody_to_ask: bool,
 }
 
 impl Environment {
     /// That of this process.
     pub fn process() -> Self {
-        Self { fixed: None }
+        Self {
+            fixed: None,
+            nobody_to_ask: false,
+        }
     }
 
     /// These variables only, and nobody to ask.
@@ -24,6 +28,7 @@ impl Environment {
             .collect();
         Self {
             fixed: Some(Arc::new(variables)),
+            nobody_to_ask: true,
         }
     }
 
@@ -40,8 +45,14 @@ impl Environment {
         self.get(name)?.into_string().ok()
     }
 
-    /// False in tests and in servers.
+    /// The same variables, but nobody is asked for anything.
+    pub fn without_prompts(mut self) -> Self {
+        self.nobody_to_ask = true;
+        self
+    }
+
+    /// False in tests, in servers and while completing.
     pub fn may_prompt(&self) -> bool {
-        self.fixed.is_none()
+        !self.nobody_to_ask
     }
 }

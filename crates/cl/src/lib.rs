@@ -10,6 +10,7 @@ mod browser;
 mod bundle_metadata;
 mod cli;
 mod commands;
+mod completion;
 mod config;
 mod copying;
 mod dependencies;
@@ -18,6 +19,7 @@ mod environment;
 mod error;
 mod following;
 mod login;
+mod manual;
 mod packing;
 mod parse;
 mod programs;
@@ -33,7 +35,7 @@ use std::process::ExitCode;
 pub use cli::CLIENT_VERSION;
 pub use environment::Environment;
 pub use ui::{Captured, Ui};
-pub use web::{WebError, WebOutcome, run as run_on_web};
+pub use web::{WebError, WebOutcome, complete as complete_on_web, run as run_on_web};
 
 use cli::Cli;
 use error::Error;
@@ -57,6 +59,10 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(status) = runtime.block_on(argcomplete()) {
+        runtime.shutdown_background();
+        return status;
+    }
     let terminal = TerminalMode::remember();
     let status = runtime.block_on(async {
         tokio::select! {
@@ -87,6 +93,18 @@ pub async fn run(arguments: Vec<String>, ui: Ui, environment: Environment) -> u8
             error.exit_status()
         }
     }
+}
+
+/// Completes if a shell set up for Python's `argcomplete` asks for that.
+async fn argcomplete() -> Option<ExitCode> {
+    let environment = Environment::process().without_prompts();
+    environment.get("_ARGCOMPLETE")?;
+    let line = environment.text("COMP_LINE")?;
+    let point = environment.text("COMP_POINT").and_then(|point| point.parse().ok());
+    let separator = environment.text("_ARGCOMPLETE_IFS").or_else(|| environment.text("IFS"));
+    let mut cli = Cli::new(Ui::captured().0, environment);
+    completion::answer_argcomplete(&mut cli, &line, point, separator.as_deref().unwrap_or("\u{b}")).await;
+    Some(ExitCode::SUCCESS)
 }
 
 /// Settings of the terminal, to undo a password prompt that is interrupted.

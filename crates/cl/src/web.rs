@@ -85,6 +85,15 @@ pub async fn run(
     }
 }
 
+/// Completes the last of the words (without `cl`), see [`run`]. Names of files are never offered.
+pub async fn complete(words: &[String], client: Client, worksheet_uuid: &str) -> Vec<String> {
+    let (ui, _) = Ui::merged(0);
+    let mut cli = Cli::web(ui, client, worksheet_uuid);
+    let mut words = crate::completion::complete(&mut cli, words).await.words;
+    words.retain(|word| !NOT_HERE.contains(&word.as_str()));
+    words
+}
+
 async fn execute(cli: &mut Cli, words: Vec<String>) -> Result<()> {
     let words = join_after_dashes(words);
     if let Some(command) = words.first().and_then(|name| find(name))

@@ -422,6 +422,102 @@ async fn programs_read_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_are_completed_from_the_server() {
+    let mut terminal = Terminal::start().await;
+    terminal.write("dir/sub/x.txt", "x");
+    terminal.write("dir/stdout", "x");
+    for line in [
+        "new rivers",
+        "gnew rowers",
+        "upload -c 'alpha = 0.3' -n params",
+        "upload -c x -n parity",
+        "upload dir",
+        "new other",
+        "upload -c y -n elsewhere -w other",
+        "__complete -- cat par",
+        "__complete -- cat dir/",
+        "__complete -- cat dir/su",
+        "__complete -- cat dir/sub/",
+        "__complete -- run in:par",
+        "__complete -- make other//el",
+        "__complete -- ls -w riv",
+        "__complete -- work ''",
+        "__complete -- cat -w other ''",
+        "__complete -- perm par",
+        "__complete -- ginfo ro",
+        "__complete --line 'cl run in:par'",
+        "__complete --line 'cl cat \"dir/s'",
+        "completion tcsh",
+    ] {
+        terminal.cl(line).await;
+    }
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_goes_on_where_the_connection_broke() {
+    let mut terminal = Terminal::cut_off_after(50_000).await;
+    let text = (0..40_000)
+        .map(|number| number.to_string())
+        .collect::<Vec<_>>()
+        .join("\n");
+    terminal.write("long.txt", &text);
+    terminal.cl("upload long.txt").await;
+    terminal.cl("download long.txt -o copy.txt").await;
+    assert!(terminal.transcript().contains("(100.0%)"), "{}", terminal.transcript());
+    assert!(terminal.read("copy.txt") == text);
+    // Nothing is left beside it.
+    let names = std::fs::read_dir(terminal.files()).unwrap();
+    assert_eq!(names.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_survives_every_argument() {
+    let mut terminal = Terminal::start().await;
+    terminal.set("EDITOR", "true");
+    let (_, help, _) = terminal.try_words(&["help"]).await;
+    let listed = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    // These two become other programs.
+    let commands = listed.filter(|name| !matches!(*name, "server" | "worker"));
+    let long = "a".repeat(20_000);
+    let many = vec!["x"; 40];
+    let hostile: &[&[&str]] = &[
+        &[],
+        &[""],
+        &["", "", ""],
+        &["\0", "\u{1b}[31m", "\u{202e}"],
+        &["é\n\t", "日本", "%_%\\"],
+        &["../../../etc/passwd", "/", "."],
+        &["::", "//", "a::b//c/../d"],
+        &["^0", "^99999999999999999999", "^5-1"],
+        &["--", "--", "-x"],
+        &["0x", "0x0"],
+        &[&long],
+        &many,
+    ];
+    let mut tried = 0;
+    for command in commands.chain(["open", "wopen", "events", "reset"]) {
+        for arguments in hostile {
+            let words: Vec<&str> = [command].iter().chain(*arguments).copied().collect();
+            let (status, _, err) = terminal.try_words(&words).await;
+            assert!(status <= 2, "{words:?}: {status}");
+            assert!(status == 0 || !err.is_empty(), "{words:?} fails without a word");
+            tried += 1;
+        }
+        let (status, out, err) = terminal.try_words(&[command, "--no-such-option"]).await;
+        assert_eq!((status, out.as_str()), (2, ""), "{command}: {err}");
+        let (status, out, _) = terminal.try_words(&[command, "--help"]).await;
+        assert!(
+            status == 0 && out.starts_with(&format!("usage: cl {command} [-h]")),
+            "{command}"
+        );
+    }
+    assert!(tried > 600, "{tried}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn disks_of_an_instance_on_this_machine_are_added_listed_and_taken_away() {
     let mut terminal = Terminal::with_answers("").await;
     terminal.cl("config cli/default_address http://localhost:9").await;

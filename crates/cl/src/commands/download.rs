@@ -1,8 +1,10 @@
 //! `cl download`: contents of a bundle into a file or directory.
 
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use client::{BlobOptions, ByteStream, Query};
 use contents::{ArchiveKind, UnpackOptions, stream, unpack};
@@ -12,9 +14,14 @@ use serde_json::Value;
 use super::{Command, Group};
 use crate::cli::{Cli, Target};
 use crate::error::{Error, Result};
+use crate::following;
 use crate::parse::{Argument, Arity, Parsed};
 use crate::progress::Progress;
 use crate::render::fields;
+
+/// So often in a row a transfer may break off without a byte of progress.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
 
 pub const COMMAND: Command = Command {
     name: "download",
@@ -83,12 +90,107 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         path.display()
     ))?;
     cli.ui.flush()?;
-    let partial = Partial::beside(&path)?;
-    fetch(cli, &target, &partial.0).await?;
+    let size = info.as_ref().and_then(|info| info.get("size")).and_then(Value::as_u64);
+    let is_file = info.as_ref().and_then(|info| info.get("type")).and_then(Value::as_str) == Some("file");
+    // What is final does not change: what was received of it once is good for ever.
+    let whole = size.filter(|_| is_file && following::is_final(fields::field(&bundle, "state")));
+    let mut partial = Partial::beside(&path, &target, whole.is_some())?;
+    let fetched = match whole {
+        Some(size) => fetch_resumable(cli, &target, &mut partial, size).await,
+        None => fetch(cli, &target, &partial.path).await,
+    };
+    if let Err(error) = fetched {
+        if partial.keep_if_begun() {
+            cli.ui
+                .notice("What was received is kept; the same command goes on from there.");
+        }
+        return Err(error);
+    }
     if exists {
         remove(&path).map_err(|error| Error::other(format!("cannot replace {}: {error}", path.display())))?;
     }
-    fs::rename(&partial.0, &path).map_err(|error| Error::other(format!("cannot create {}: {error}", path.display())))
+    fs::rename(&partial.path, &path).map_err(|error| Error::other(format!("cannot create {}: {error}", path.display())))
+}
+
+/// Receives a file of `size` bytes, going on where an earlier attempt has ended, and again where this one breaks off.
+async fn fetch_resumable(cli: &mut Cli, target: &Target, partial: &mut Partial, size: u64) -> Result<()> {
+    let progress = Progress::new("Received", Some(size), cli.ui.is_watched());
+    let mut file = partial.open()?;
+    let mut done = file.metadata().map_or(0, |metadata| metadata.len());
+    if done > size {
+        file.set_len(0).map_err(|error| partial.failed(&error))?;
+        done = 0;
+    }
+    progress.add(done);
+    let mut failures = 0;
+    let result = loop {
+        let before = done;
+        match receive(target, &mut file, &mut done, size, &progress, partial).await {
+            Ok(()) if done >= size => break Ok(()),
+            Ok(()) if done == before => {
+                break Err(Error::other(format!(
+                    "the server sent {done} of {size} bytes of {}",
+                    partial.path.display()
+                )));
+            }
+            Ok(()) => {}
+            Err(Broken::Network(error)) => {
+                failures = if done > before { 0 } else { failures + 1 };
+                if failures >= ATTEMPTS {
+                    break Err(error.into());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(Broken::Other(error)) => break Err(error),
+        }
+    };
+    cli.ui.notice_part(&progress.finish());
+    result
+}
+
+/// Why receiving has ended early.
+enum Broken {
+    /// It may go on.
+    Network(client::Error),
+    /// It is no use.
+    Other(Error),
+}
+
+impl From<client::Error> for Broken {
+    fn from(error: client::Error) -> Self {
+        match error {
+            error @ client::Error::Unreachable { .. } => Self::Network(error),
+            error => Self::Other(error.into()),
+        }
+    }
+}
+
+/// One request for what is missing.
+async fn receive(
+    target: &Target,
+    file: &mut fs::File,
+    done: &mut u64,
+    size: u64,
+    progress: &Progress,
+    partial: &Partial,
+) -> std::result::Result<(), Broken> {
+    if *done >= size {
+        return Ok(());
+    }
+    // Ranges are of the file itself, so nothing may be compressed on the way.
+    let options = BlobOptions {
+        range: (*done > 0).then_some((*done, size - 1)),
+        identity: *done > 0,
+        ..BlobOptions::default()
+    };
+    let mut body = target.client.blob(&target.uuid, &target.subpath, &options).await?.body;
+    while let Some(piece) = body.try_next().await? {
+        file.write_all(&piece)
+            .map_err(|error| Broken::Other(partial.failed(&error)))?;
+        *done += piece.len() as u64;
+        progress.add(piece.len() as u64);
+    }
+    Ok(())
 }
 
 /// The last component of the path inside the bundle, else the bundle's name; never something that leads elsewhere.
@@ -163,25 +265,69 @@ fn remove(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// A path for incomplete data, removed when this is dropped.
-struct Partial(PathBuf);
+/// A path for incomplete data, removed when this is dropped unless it is kept.
+struct Partial {
+    path: PathBuf,
+    keep: bool,
+    /// No other process may write to the same file.
+    lock: Option<fs::File>,
+}
 
 impl Partial {
-    fn beside(path: &Path) -> Result<Self> {
+    /// Beside the destination. With `resumable` its name tells what is in it, so that a later process finds it.
+    fn beside(path: &Path, target: &Target, resumable: bool) -> Result<Self> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::usage(format!("{} cannot be written to", path.display())));
         };
         if !parent.is_dir() {
             return Err(Error::usage(format!("{} is not a directory", parent.display())));
         }
-        let name = format!(".{}.partial-{}", name.to_string_lossy(), std::process::id());
-        Ok(Self(parent.join(name)))
+        let name = name.to_string_lossy();
+        let place = |mark: &str| parent.join(format!(".{name}.partial-{mark}"));
+        if resumable {
+            let mut hasher = std::hash::DefaultHasher::new();
+            (target.client.address(), &target.subpath).hash(&mut hasher);
+            let path = place(&format!("{}-{:016x}", target.uuid, hasher.finish()));
+            let lock = fs::OpenOptions::new().append(true).create(true).open(&path).ok();
+            if let Some(lock) = lock.filter(|lock| lock.try_lock().is_ok()) {
+                return Ok(Self {
+                    path,
+                    keep: false,
+                    lock: Some(lock),
+                });
+            }
+        }
+        Ok(Self {
+            path: place(&std::process::id().to_string()),
+            keep: false,
+            lock: None,
+        })
+    }
+
+    fn open(&self) -> Result<fs::File> {
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.path)
+            .map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Error {
+        Error::other(format!("cannot write {}: {error}", self.path.display()))
+    }
+
+    /// Keeps what can be gone on with; false if there is nothing.
+    fn keep_if_begun(&mut self) -> bool {
+        self.keep = self.lock.is_some() && fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() > 0);
+        self.keep
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        let _ = remove(&self.0);
+        if !self.keep {
+            let _ = remove(&self.path);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{COMMANDS, Command, Group, find, unknown_command};
 use crate::cli::{CLIENT_VERSION, Cli};
 use crate::error::Result;
+use crate::manual;
 use crate::parse::{Argument, Arity, Parsed, help as help_text, usage_line};
 use crate::ui::Ui;
 
@@ -25,10 +26,21 @@ fn arguments() -> Vec<Argument> {
             "-m --markdown",
             "Format the verbose list for the reference page.",
         ),
+        Argument::flag("man", "--man", "Print a manual page, for man -l."),
     ]
 }
 
 fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
+    if parsed.has("man") {
+        let command = match parsed.text("command") {
+            None => None,
+            Some(name) => match find(name) {
+                None => return unknown_command(cli, name),
+                found => found,
+            },
+        };
+        return cli.ui.text(manual::page(command));
+    }
     match parsed.text("command") {
         Some(name) => {
             cli.ui.line(version())?;

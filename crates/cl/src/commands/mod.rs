@@ -4,6 +4,7 @@ mod add;
 mod alias;
 mod cat;
 mod chown;
+mod completion;
 mod config;
 mod detach;
 mod download;
@@ -183,6 +184,7 @@ pub static COMMANDS: &[Command] = &[
     alias::COMMAND,
     config::COMMAND,
     logout::COMMAND,
+    completion::COMMAND,
     open::COMMAND,
     wopen::COMMAND,
     events::COMMAND,
@@ -201,6 +203,9 @@ const FORMER: &[(&str, &str)] = &[
     ("docker", "cl run -i"),
 ];
 
+/// What the completion scripts call.
+const COMPLETE: &str = "__complete";
+
 /// The command of a name or alias.
 pub fn find(name: &str) -> Option<&'static Command> {
     COMMANDS
@@ -217,6 +222,7 @@ pub async fn execute(cli: &mut Cli, arguments: Vec<String>) -> Result<()> {
     match name.as_str() {
         "-v" | "--version" => return cli.ui.line(format!("CodaLab CLI version {CLIENT_VERSION}")),
         "-h" | "--help" => return help::overview(&mut cli.ui),
+        COMPLETE => return complete_for_shell(cli, rest).await,
         option if option.starts_with('-') && option.len() > 1 => {
             return program_error(cli, &format!("unrecognized arguments: {option}"));
         }
@@ -252,6 +258,14 @@ pub async fn execute(cli: &mut Cli, arguments: Vec<String>) -> Result<()> {
             Err(Error::Exit(2))
         }
     }
+}
+
+async fn complete_for_shell(cli: &mut Cli, arguments: &[String]) -> Result<()> {
+    if cli.is_web() {
+        return unknown_command(cli, COMPLETE);
+    }
+    cli.environment = cli.environment.clone().without_prompts();
+    crate::completion::answer_shell(cli, arguments).await
 }
 
 fn program_error(cli: &mut Cli, message: &str) -> Result<()> {

@@ -229,7 +229,7 @@ fn read_file(file: &str) -> Result<Vec<u8>> {
 fn source_text(file: &str, bytes: &[u8]) -> Result<String> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let valid = &bytes[..error.valid_up_to()];
-        let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+        let line = valid.split(|&byte| byte == b'\n').count();
         let name = if file == "-" { "standard input" } else { file };
         Error::usage(format!(
             "{name} is not UTF-8 text (line {line}); nothing was saved. Convert it first, for example with iconv -f \

@@ -14,7 +14,7 @@ use rest_server::{Settings, open_state, router};
 use startup::Home;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 const PASSWORD: &str = "correct-Horse-7";
@@ -36,6 +36,15 @@ impl Terminal {
 
     /// The same with more people; `codalab` is the root user.
     pub async fn with_people(others: &[&str]) -> Self {
+        Self::launch(others, None).await
+    }
+
+    /// An instance behind a network that breaks every connection after so many bytes of contents.
+    pub async fn cut_off_after(bytes: usize) -> Self {
+        Self::launch(&[], Some(bytes)).await
+    }
+
+    async fn launch(others: &[&str], cut_after: Option<usize>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(&dir.path().join("server")).unwrap();
         let shutdown = CancellationToken::new();
@@ -72,6 +81,10 @@ impl Terminal {
             shutdown.clone(),
             ListenerOptions::default(),
         ));
+        let address = match cut_after {
+            None => address,
+            Some(bytes) => unreliable(address, bytes).await,
+        };
         Self::at(dir, address, shutdown)
     }
 
@@ -164,6 +177,17 @@ impl Terminal {
         }
     }
 
+    /// Executes `cl` without recording it; gives exit status, stdout and stderr.
+    pub async fn try_words(&self, words: &[&str]) -> (u8, String, String) {
+        let words = words.iter().map(|&word| word.to_owned()).collect();
+        let (ui, captured) = Ui::captured();
+        let running = cl::run(words, ui, Environment::fixed(self.variables.clone()));
+        let status = tokio::time::timeout(std::time::Duration::from_secs(60), running)
+            .await
+            .unwrap();
+        (status, captured.out(), captured.err())
+    }
+
     fn located(&self, words: &[String], index: usize, word: &str) -> String {
         let is_output = index > 0 && words[index - 1] == "-o";
         let is_file =
@@ -243,6 +267,46 @@ impl Terminal {
     /// Where a file of that name is, or would be.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("files").join(name)
+    }
+}
+
+/// A way to the server `address` on which connections break after `bytes` of contents.
+async fn unreliable(address: String, bytes: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(address.trim_start_matches("http://")).await.unwrap();
+            tokio::spawn(forward(client, server, bytes));
+        }
+    });
+    way
+}
+
+async fn forward(mut client: TcpStream, mut server: TcpStream, limit: usize) {
+    let (mut request, mut answer) = (vec![0; 4096], vec![0; 4096]);
+    let mut left = None;
+    loop {
+        tokio::select! {
+            count = client.read(&mut request) => {
+                let Ok(count @ 1..) = count else { return };
+                let text = String::from_utf8_lossy(&request[..count]);
+                if text.starts_with("GET") && text.contains("/contents/blob/") {
+                    left = Some(limit);
+                }
+                if server.write_all(&request[..count]).await.is_err() {
+                    return;
+                }
+            }
+            count = server.read(&mut answer) => {
+                let Ok(count @ 1..) = count else { return };
+                let allowed = left.map_or(count, |left| count.min(left));
+                if client.write_all(&answer[..allowed]).await.is_err() || allowed < count {
+                    return;
+                }
+                left = left.map(|left| left - allowed);
+            }
+        }
     }
 }
 
