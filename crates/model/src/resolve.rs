@@ -74,13 +74,12 @@ impl Model {
         let mut tx = self.db.read().await?;
         for spec in bundles {
             if !found.bundles.contains_key(*spec) {
-                let parsed = BundleSpec::parse(spec.trim());
-                let result = match parsed.as_ref().map(BundleSpec::as_uuid) {
-                    Ok(Some(uuid)) => Ok(uuid),
-                    _ => {
-                        lookups += 1;
-                        self.bundle_in(&mut tx, &sight, Some(base), spec).await
-                    }
+                let uuid = BundleSpec::parse(spec.trim()).ok().and_then(|spec| spec.as_uuid());
+                let result = if let Some(uuid) = uuid {
+                    Ok(uuid)
+                } else {
+                    lookups += 1;
+                    self.bundle_in(&mut tx, &sight, Some(base), spec).await
                 };
                 found.bundles.insert((*spec).to_owned(), answer(result)?);
             }

@@ -74,7 +74,7 @@ pub(crate) async fn resolve_all(blocks: Vec<Block>, cells: &Cells<'_>, reader: &
     }
     let room = Room::new();
     let displays = blocks.iter().map(|block| display(block, reader, &room).boxed());
-    let displays = stream::iter(Vec::from_iter(displays))
+    let displays = stream::iter(displays.collect::<Vec<_>>())
         .buffered(CONCURRENCY)
         .collect::<Vec<_>>();
     let (values, displays) = future::join(read_cells_within(&wanted, reader, &room), displays).await;
@@ -329,7 +329,7 @@ async fn graph(
     let curves = bundles
         .iter()
         .map(|(info, _)| lines(info, path, max_lines, reader, room).boxed());
-    let curves = stream::iter(Vec::from_iter(curves))
+    let curves = stream::iter(curves.collect::<Vec<_>>())
         .buffered(CONCURRENCY)
         .collect::<Vec<_>>();
     let mut trajectories = Vec::new();

@@ -3,6 +3,8 @@
 //! Invariant: reading never writes. Keys are given when items are inserted, under the lock of the worksheet's row; rows
 //! keep their ids for as long as their items stay. `placed` tells which item was put in its place last (`^N` specs).
 
+use std::fmt::Write;
+
 use domain::worksheet::{Item, ItemType, PlacedItem};
 use domain::{Error, Permission, Result, UtcTime, Uuid};
 use sha2::{Digest, Sha256};
@@ -61,10 +63,12 @@ pub fn source_version<'a>(items: impl IntoIterator<Item = &'a Item>) -> String {
             hasher.update(text);
         }
     }
-    hasher.finalize()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut version = String::with_capacity(32);
+    for byte in &hasher.finalize()[..16] {
+        // Writing to a text does not fail.
+        let _ = write!(version, "{byte:02x}");
+    }
+    version
 }
 
 impl Model {
@@ -92,7 +96,7 @@ impl Model {
             .retrying(|| async {
                 let mut tx = self.db.write().await?;
                 self.lock_for_editing(&mut tx, viewer, worksheet).await?;
-                let order = order(&mut tx, worksheet).await?;
+                let last = last(&mut tx, worksheet).await?;
                 let sql = "DELETE FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND `id` IN {in}";
                 let removed = tx.run_in(sql, &[worksheet.into()], &remove, &[]).await?;
                 if removed != remove.len() as u64 {
@@ -100,7 +104,7 @@ impl Model {
                         "Some of the items to replace are not (or no longer) on worksheet {worksheet}; reload it."
                     )));
                 }
-                let ids = insert_in(&mut tx, worksheet, &order, items, after_sort_key).await?;
+                let ids = insert_in(&mut tx, worksheet, &last, items, after_sort_key).await?;
                 touch(&mut tx, worksheet, now).await?;
                 tx.commit().await?;
                 Ok(ids)
@@ -225,27 +229,27 @@ fn first_key(last_id: i64, count: usize) -> i64 {
     last_id.saturating_sub(count as i64).max(0)
 }
 
-/// What an insertion has to know of the worksheet's order.
-struct Order {
-    /// Of the last item, -1 without items.
-    last_key: i64,
-    /// Of the newest row, 0 without items.
-    last_id: i64,
-    /// Of the item that was put in its place last.
-    last_placed: i64,
+/// The largest numbers on a worksheet: what an insertion has to know of its order.
+struct Last {
+    /// Sort key, -1 without items.
+    key: i64,
+    /// Row id, 0 without items.
+    id: i64,
+    /// Of the item that was put in its place last, 0 without items.
+    placed: i64,
 }
 
-/// The order, with keys as readers see them: stored first, where they are not. The worksheet must be locked.
-async fn order(tx: &mut Tx, worksheet: Uuid) -> Result<Order> {
+/// The largest numbers, with keys as readers see them: stored first, where they are not. The worksheet must be locked.
+async fn last(tx: &mut Tx, worksheet: Uuid) -> Result<Last> {
     let sql = "SELECT COUNT(*), COUNT(DISTINCT `sort_key`), MIN(`sort_key`), MAX(`sort_key`), MAX(`id`), \
         MAX(COALESCE(`placed`, `id`)) FROM `worksheet_item` WHERE `worksheet_uuid` = ?";
     let Some(mut row) = tx.first(sql, params![worksheet]).await? else {
         return Err(Error::internal("an aggregate without a row"));
     };
     let (count, distinct) = (row.int()?, row.int()?);
-    let (first, last) = (row.opt_int()?, row.opt_int()?);
+    let (first, most) = (row.opt_int()?, row.opt_int()?);
     let (last_id, last_placed) = (row.opt_int()?.unwrap_or(0), row.opt_int()?.unwrap_or(0));
-    let mut last_key = last.unwrap_or(-1);
+    let mut last_key = most.unwrap_or(-1);
     if count != distinct || first.is_some_and(|first| first < 0) {
         let sql =
             format!("SELECT `id`, `sort_key` FROM `worksheet_item` WHERE `worksheet_uuid` = ? ORDER BY {KEY}, `id`");
@@ -261,55 +265,49 @@ async fn order(tx: &mut Tx, worksheet: Uuid) -> Result<Order> {
             .map(|((id, _), key)| (id, key));
         set_keys(tx, &changed.collect::<Vec<_>>()).await?;
     }
-    Ok(Order {
-        last_key,
-        last_id,
-        last_placed,
+    Ok(Last {
+        key: last_key,
+        id: last_id,
+        placed: last_placed,
     })
 }
 
 /// Inserts items after a key, or at the end; the keys are exactly those that follow. Gives the row ids in order.
 pub(crate) async fn insert(tx: &mut Tx, worksheet: Uuid, items: &[Item], after: Option<i64>) -> Result<Vec<i64>> {
     lock(tx, worksheet).await?;
-    let order = order(tx, worksheet).await?;
-    insert_in(tx, worksheet, &order, items, after).await
+    let last = last(tx, worksheet).await?;
+    insert_in(tx, worksheet, &last, items, after).await
 }
 
 /// Inserts an item for `new` directly after every item of `old`.
 pub(crate) async fn insert_beside(tx: &mut Tx, worksheet: Uuid, old: Uuid, new: Uuid) -> Result<()> {
     lock(tx, worksheet).await?;
-    order(tx, worksheet).await?;
+    last(tx, worksheet).await?;
     let sql = "SELECT `sort_key` FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND `bundle_uuid` = ? \
         ORDER BY `sort_key` DESC";
     let rows = tx.all(sql, params![worksheet, old]).await?;
     // From the bottom up: an insertion moves only what is below it.
     for mut row in rows {
         let key = row.int()?;
-        let order = order(tx, worksheet).await?;
-        insert_in(tx, worksheet, &order, &[Item::bundle(new)], Some(key)).await?;
+        let last = last(tx, worksheet).await?;
+        insert_in(tx, worksheet, &last, &[Item::bundle(new)], Some(key)).await?;
     }
     Ok(())
 }
 
-async fn insert_in(
-    tx: &mut Tx,
-    worksheet: Uuid,
-    order: &Order,
-    items: &[Item],
-    after: Option<i64>,
-) -> Result<Vec<i64>> {
+async fn insert_in(tx: &mut Tx, worksheet: Uuid, last: &Last, items: &[Item], after: Option<i64>) -> Result<Vec<i64>> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
     let count = items.len() as i64;
     let Some(after) = after else {
-        let place = (order.last_key + 1, order.last_placed + 1);
-        return add_rows(tx, worksheet, items, place, order.last_id).await;
+        let place = (last.key + 1, last.placed + 1);
+        return add_rows(tx, worksheet, items, place, last.id).await;
     };
     // No key may come so close to the end of the numbers that others cannot follow.
     let after = after.clamp(-1, i64::MAX / 4);
-    let mut last_placed = order.last_placed;
-    if order.last_key > after {
+    let mut last_placed = last.placed;
+    if last.key > after {
         let sql = "SELECT MIN(`sort_key`) FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND `sort_key` > ?";
         let next = match tx.first(sql, params![worksheet, after]).await? {
             Some(mut row) => row.opt_int()?,
@@ -321,10 +319,10 @@ async fn insert_in(
                 WHERE `worksheet_uuid` = ? AND `sort_key` > ?";
             tx.run(sql, params![last_placed - after, count, worksheet, after])
                 .await?;
-            last_placed += order.last_key - after;
+            last_placed += last.key - after;
         }
     }
-    add_rows(tx, worksheet, items, (after + 1, last_placed + 1), order.last_id).await
+    add_rows(tx, worksheet, items, (after + 1, last_placed + 1), last.id).await
 }
 
 /// Replaces the items up to a row id by new ones; those that are left follow. Gives the version of the result.
@@ -338,7 +336,7 @@ async fn replace(
     let newest = before.iter().map(|placed| placed.id).max().unwrap_or(0);
     let replaced = before.iter().map(|placed| placed.id).filter(|id| *id <= last_item_id);
     let first = first_key(replaced.max().unwrap_or(-1), items.len());
-    let last_placed = order(tx, worksheet).await?.last_placed;
+    let last_placed = last(tx, worksheet).await?.placed;
     let sql = "DELETE FROM `worksheet_item` WHERE `worksheet_uuid` = ? AND `id` <= ?";
     tx.run(sql, params![worksheet, last_item_id]).await?;
     let left: Vec<PlacedItem> = before.into_iter().filter(|placed| placed.id > last_item_id).collect();

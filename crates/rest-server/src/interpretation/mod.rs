@@ -48,7 +48,8 @@ pub async fn load_page(
         reader.know(&uuids, records, &permissions);
         Ok((infos, owners))
     };
-    let ((bundles, owners), worksheets) = tokio::try_join!(bundles, subworksheets(state, viewer, &linked))?;
+    let worksheets = subworksheets(state, viewer, &linked);
+    let ((bundles, owners), worksheets) = tokio::try_join!(Box::pin(bundles), Box::pin(worksheets))?;
     let shared = |infos: HashMap<Uuid, BundleInfo>| infos.into_iter().map(|(uuid, info)| (uuid, Arc::new(info)));
     Ok(Page {
         items,

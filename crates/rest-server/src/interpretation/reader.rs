@@ -422,7 +422,7 @@ impl Reader for ServerReader {
             chunks.push(std::mem::replace(&mut ways, rest));
         }
         let kept = chunks.into_iter().map(|ways| self.at_hand(ways).boxed());
-        let kept = stream::iter(Vec::from_iter(kept)).buffered(4).collect::<Vec<_>>();
+        let kept = stream::iter(kept.collect::<Vec<_>>()).buffered(4).collect::<Vec<_>>();
         if let Some(kept) = self.in_time(kept).await {
             for (index, value) in at.into_iter().zip(kept.into_iter().flatten()) {
                 known[index] = value;
@@ -447,7 +447,7 @@ impl Reader for ServerReader {
 
     async fn search_all(&self, searches: &[Search]) -> Searched {
         let found = searches.iter().map(|search| self.found(search).boxed());
-        let found = stream::iter(Vec::from_iter(found)).buffered(SEARCHES);
+        let found = stream::iter(found.collect::<Vec<_>>()).buffered(SEARCHES);
         let found: Vec<domain::Result<FoundRows>> = found.collect().await;
         match self.infos(&found).await {
             Ok(infos) => Searched {

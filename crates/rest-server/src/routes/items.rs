@@ -320,10 +320,8 @@ async fn text_of(body: Body) -> ApiResult<String> {
         }
     })?;
     let text = String::from_utf8(bytes.to_bytes().into()).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.split(|byte| *byte == b'\n').count();
         ApiError::usage(format!(
             "Error in source line {line}: the text is not UTF-8, as the source of a worksheet must be."
         ))
