@@ -8,60 +8,66 @@ pub(super) struct Template {
     pub(super) items: Vec<Item>,
 }
 
-const DASHBOARD: &str = "\
-## Your dashboard
-What belongs to you, and what your runs are doing.
+// Directives stand here in the form in which they are stored: each token quoted as a shell needs it.
 
-### Worksheets
+const DASHBOARD: &str = "\
+Welcome. This page shows what is yours, and what your runs are doing. Edit its source to make it your own.
+`cl help` lists the commands of the command line, [this page](/rest/docs) the requests of the API.
+
+## **My worksheets**
 % wsearch .mine
 
-### Runs in progress
-% schema jobs
-% add uuid uuid [0:8]
+## **My running bundles**
+% schema r
+% add uuid uuid '[0:8]'
 % add name
-% add owner owner_name
+% add owner
 % add created created date
 % add time time duration
 % add state
-% display table jobs
+
 Running:
+% display table r
 % search state=running created=.sort- .limit=10000 .mine
+
 Waiting for a worker:
+% display table r
 % search state=staged created=.sort- .limit=10000 .mine
 
-### Latest bundles
+## **My recent bundles**
 % search id=.sort- .limit=5 .mine
 
-### Bundles on no worksheet
+## **My floating bundles**
+Bundles on no worksheet:
 % search .mine .floating
 
-### Usage
+## **Basic statistics**
 Number of bundles:
 % search .mine .count
-Bytes stored:
+
+Disk usage:
 % search .mine size=.sum .format=size";
 
 const HOME: &str = "\
-## Welcome
-This page shows what everybody may see on this server.
+Welcome. This page shows what everybody may see on this server, the newest first.
 
-### Runs in progress
+## **Pending bundles**
+% display table run owner
 % search state=created,staged,making,starting,running id=.sort- .limit=10000
 
-### Latest bundles
+## **Recent bundles**
+% display table default owner
 % search id=.sort- .limit=10
 
-### Worksheets
+## **Worksheets**
 % wsearch
 
-### Totals
+## **Basic statistics**
 Number of bundles:
 % search .count
-Bytes stored:
-% search size=.sum .format=size
 
-### Also new
-% search id=.sort- .limit=10";
+Disk usage:
+% search size=.sum .format=size";
 
 /// The template of a worksheet with this name.
 pub(super) fn template(name: &str) -> Option<Template> {

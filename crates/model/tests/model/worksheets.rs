@@ -62,13 +62,29 @@ on_both! {
         assert_eq!(made.iter().filter(|result| result.is_ok()).count(), 1);
     }
 
-    async fn dashboards_are_filled(f) {
+    async fn the_public_home_and_the_dashboard_are_filled_when_they_are_made(f) {
         let made = f.create_worksheet(Some("ada"), named("dashboard"), NOW).await.unwrap();
         assert_eq!(made.title.as_deref(), Some("CodaLab Dashboard"));
         let values: Vec<String> = shown(f, made.uuid).await.into_iter().map(|(_, value)| value).collect();
-        for directive in ["wsearch .mine", "search .mine .floating", "search .mine size=.sum .format=size"] {
+        for directive in [
+            "wsearch .mine", "add uuid uuid '[0:8]'", "add created created date", "add time time duration",
+            "search state=running created=.sort- .limit=10000 .mine", "search state=staged created=.sort- .limit=10000 .mine",
+            "search id=.sort- .limit=5 .mine", "search .mine .floating", "search .mine .count", "search .mine size=.sum .format=size",
+        ] {
             assert!(values.iter().any(|value| value == directive), "{directive}");
         }
+        let made = f.create_worksheet(Some("ada"), named("home"), NOW).await.unwrap();
+        assert_eq!(made.title.as_deref(), Some("Public Home"));
+        let values: Vec<String> = shown(f, made.uuid).await.into_iter().map(|(_, value)| value).collect();
+        for pair in [
+            ["display table run owner", "search state=created,staged,making,starting,running id=.sort- .limit=10000"],
+            ["display table default owner", "search id=.sort- .limit=10"],
+            ["Number of bundles:", "search .count"],
+            ["Disk usage:", "search size=.sum .format=size"],
+        ] {
+            assert!(values.windows(2).any(|lines| lines == pair), "{pair:?}");
+        }
+        assert!(values.iter().any(|value| value == "wsearch"));
     }
 
     async fn metadata_changes_obey_the_freeze(f) {
