@@ -17,7 +17,7 @@ const FREE_BODY: usize = 64 << 10;
 /// body takes up to forty times its size. A larger body is alone.
 const PARSED_TOGETHER: usize = 2 << 20;
 /// So long a body waits for those before it. What waits is the text alone, and that has its bound.
-const PARSE_QUEUE: Duration = Duration::from_secs(60);
+const PARSE_QUEUE: Duration = Duration::from_secs(300);
 const KIB: usize = 1 << 10;
 
 /// What a request asks of the server.
