@@ -76,6 +76,7 @@ fn worker(record: WorkerRecord, held: &HeldRuns) -> Worker {
         runs_left: record.exit_after_num_runs,
         is_terminating: record.is_terminating,
         shared_file_system: record.shared_file_system,
+        own_bundles_only: record.own_bundles_only,
         // Runs that the database does not know any more hold nothing.
         runs: record
             .run_uuids

@@ -33,6 +33,8 @@ pub struct WorkerRecord {
     pub exit_after_num_runs: i64,
     pub is_terminating: bool,
     pub preemptible: bool,
+    /// Takes bundles of its owner only.
+    pub own_bundles_only: bool,
     /// Runs assigned to it, in order of creation.
     pub run_uuids: Vec<Uuid>,
     /// Cached `(bundle uuid, path)` pairs.
@@ -52,12 +54,12 @@ pub struct RunAssignment {
 const COLUMNS: &str = "`w`.`user_id`, `w`.`worker_id`, `w`.`group_uuid`, `w`.`tag`, `w`.`cpus`, `w`.`gpus`, \
     `w`.`memory_bytes`, `w`.`free_disk_bytes`, CAST(`w`.`checkin_time` AS CHAR), `w`.`socket_id`, \
     `w`.`shared_file_system`, `w`.`tag_exclusive`, `w`.`exit_after_num_runs`, `w`.`is_terminating`, `w`.`preemptible`, \
-    `d`.`dependencies`";
+    `w`.`own_bundles_only`, `d`.`dependencies`";
 
 /// The values of [`said`], then the key.
 const UPDATE: &str = "UPDATE `worker` SET `group_uuid` = ?, `tag` = ?, `cpus` = ?, `gpus` = ?, `memory_bytes` = ?, \
     `free_disk_bytes` = ?, `checkin_time` = ?, `shared_file_system` = ?, `tag_exclusive` = ?, `exit_after_num_runs` = ?, \
-    `is_terminating` = ?, `preemptible` = ? WHERE `user_id` = ? AND `worker_id` = ?";
+    `is_terminating` = ?, `preemptible` = ?, `own_bundles_only` = ? WHERE `user_id` = ? AND `worker_id` = ?";
 
 /// What a check-in says about the worker, in the order of the columns.
 fn said(group: Option<Uuid>, checkin: &CheckInRequest, now: i64) -> Vec<Value> {
@@ -74,6 +76,7 @@ fn said(group: Option<Uuid>, checkin: &CheckInRequest, now: i64) -> Vec<Value> {
         checkin.exit_after_num_runs.clamp(0, i64::from(i32::MAX)),
         checkin.is_terminating,
         checkin.preemptible,
+        checkin.own_bundles_only,
     ]
 }
 
@@ -147,7 +150,8 @@ impl Model {
             let socket = allocate(tx, worker).await?;
             let sql = "INSERT INTO `worker` (`group_uuid`, `tag`, `cpus`, `gpus`, `memory_bytes`, `free_disk_bytes`, \
                 `checkin_time`, `shared_file_system`, `tag_exclusive`, `exit_after_num_runs`, `is_terminating`, \
-                `preemptible`, `user_id`, `worker_id`, `socket_id`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                `preemptible`, `own_bundles_only`, `user_id`, `worker_id`, `socket_id`) \
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
             tx.run(sql, [said, key.clone(), params![socket]].concat()).await?;
             socket
         };
@@ -411,6 +415,7 @@ fn read(row: &mut Row) -> Result<WorkerRecord> {
         exit_after_num_runs: row.int()?,
         is_terminating: row.flag()?,
         preemptible: row.flag()?,
+        own_bundles_only: row.flag()?,
         run_uuids: Vec::new(),
         // A list that an old database cut off at 64 kB counts as empty.
         dependencies: serde_json::from_slice(&row.bytes()?).unwrap_or_default(),

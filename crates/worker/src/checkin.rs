@@ -212,6 +212,7 @@ fn request(shared: &Shared, hold: u64) -> CheckInRequest {
         exit_after_num_runs: integer(shared.runs_left()),
         is_terminating: shared.is_terminating(),
         preemptible: config.preemptible,
+        own_bundles_only: !shared.runtime.isolates(),
         wait_seconds: Some(integer(hold)),
         capabilities: vec![NETCAT_BYTES.to_owned()],
     }

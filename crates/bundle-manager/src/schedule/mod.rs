@@ -20,6 +20,10 @@ use fit::Candidate;
 /// What begins `staged_status` of a run that finds no worker.
 const NO_WORKER: &str = "No worker can meet this request: none is large enough and free.";
 
+/// Follows where the only workers are such that may not take the run.
+const OWN_BUNDLES_ONLY: &str = "Workers that run plain processes take only bundles of their own account; start one of your \
+    own, or one with Docker.";
+
 /// A run that occupies a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldRun {
@@ -45,6 +49,8 @@ pub struct Worker {
     pub runs_left: i64,
     pub is_terminating: bool,
     pub shared_file_system: bool,
+    /// Takes runs of its owner only.
+    pub own_bundles_only: bool,
     pub runs: Vec<HeldRun>,
     /// Dependencies in its cache: parent and path in it.
     pub cached: HashSet<(Uuid, String)>,
@@ -171,7 +177,16 @@ impl<'a> Pass<'a> {
             });
         let Some(&(chosen, _)) = best else {
             let workers: Vec<&Candidate<'_>> = usable.iter().map(|(index, _)| &self.candidates[*index]).collect();
-            let status: Arc<str> = format!("{NO_WORKER} {}", fit::recommendation(&workers, &request)).into();
+            let mut status = format!("{NO_WORKER} {}", fit::recommendation(&workers, &request));
+            if workers.is_empty()
+                && self
+                    .candidates
+                    .iter()
+                    .any(|candidate| candidate.worker.own_bundles_only)
+            {
+                status.push_str(OWN_BUNDLES_ONLY);
+            }
+            let status: Arc<str> = status.into();
             self.unmet.insert(key, Arc::clone(&status));
             return Some(Decision::Wait { uuid: run.uuid, status });
         };
@@ -206,9 +221,11 @@ impl<'a> Pass<'a> {
             };
             for (index, candidate) in candidates.iter().enumerate() {
                 let worker = candidate.worker;
-                if worker.key.user_id == *id || worker.group.is_some_and(|group| owner.user.groups.contains(&group)) {
+                let is_own = worker.key.user_id == *id;
+                let is_shared = worker.group.is_some_and(|group| owner.user.groups.contains(&group));
+                if is_own || (is_shared && !worker.own_bundles_only) {
                     owner.private.push(index);
-                } else if worker.key.user_id == *root {
+                } else if worker.key.user_id == *root && !worker.own_bundles_only {
                     owner.public.push(index);
                 }
                 if is_counted(id, &worker.key.user_id, root) {

@@ -27,6 +27,7 @@ fn worker(owner: &str, id: &str) -> Worker {
         runs_left: 999_999_999,
         is_terminating: false,
         shared_file_system: false,
+        own_bundles_only: false,
         runs: vec![],
         cached: HashSet::new(),
     }
@@ -36,6 +37,13 @@ fn tagged(tag: &str, tag_exclusive: bool, worker: Worker) -> Worker {
     Worker {
         tag: Some(tag.into()),
         tag_exclusive,
+        ..worker
+    }
+}
+
+fn without_containers(worker: Worker) -> Worker {
+    Worker {
+        own_bundles_only: true,
         ..worker
     }
 }
@@ -192,7 +200,7 @@ fn a_run_with_no_memory_and_no_time_starts_on_a_worker_without_memory_and_disk()
 #[test]
 fn only_a_worker_that_can_take_the_run_gets_it() {
     let group = uuid(200);
-    let cases: [(&str, StagedRun, Worker, bool); 17] = [
+    let cases: [(&str, StagedRun, Worker, bool); 19] = [
         ("own worker", run(1, "7"), worker("7", "w"), true),
         ("public worker", run(1, "7"), worker(ROOT, "w"), true),
         ("somebody else's worker", run(1, "7"), worker("8", "w"), false),
@@ -295,6 +303,18 @@ fn only_a_worker_that_can_take_the_run_gets_it() {
             run(1, "7"),
             tagged("lab7", false, worker("7", "w")),
             true,
+        ),
+        (
+            "worker without containers of the owner",
+            run(1, "7"),
+            without_containers(worker("7", "w")),
+            true,
+        ),
+        (
+            "worker without containers of root",
+            run(1, "7"),
+            without_containers(worker(ROOT, "w")),
+            false,
         ),
     ];
     for (what, run, worker, fits) in cases {

@@ -60,6 +60,13 @@ pub struct CheckInRequest {
     /// Whether the machine may be taken away at any time.
     #[serde(default, deserialize_with = "lenient::boolean")]
     pub preemptible: bool,
+    /// Whether only bundles of the worker's own account may come, because nothing isolates them. Older workers never say so.
+    #[serde(
+        default,
+        deserialize_with = "lenient::boolean",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub own_bundles_only: bool,
     /// Longest wait for a message that the worker wants, in seconds; none from older workers, who get
     /// [`super::CHECK_IN_HOLD_SECONDS`]. 0 from workers that a websocket wakes up.
     #[serde(

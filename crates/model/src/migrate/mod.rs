@@ -51,6 +51,10 @@ const MYSQL: &[(&str, &str)] = &[
         "V6__placement.sql",
         include_str!("../../../../migrations/mysql/V6__placement.sql"),
     ),
+    (
+        "V7__own_bundles.sql",
+        include_str!("../../../../migrations/mysql/V7__own_bundles.sql"),
+    ),
 ];
 const SQLITE: &[(&str, &str)] = &[
     (
@@ -76,6 +80,10 @@ const SQLITE: &[(&str, &str)] = &[
     (
         "V6__placement.sql",
         include_str!("../../../../migrations/sqlite/V6__placement.sql"),
+    ),
+    (
+        "V7__own_bundles.sql",
+        include_str!("../../../../migrations/sqlite/V7__own_bundles.sql"),
     ),
 ];
 

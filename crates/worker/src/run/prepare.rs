@@ -96,8 +96,13 @@ async fn get_going(run: &Arc<Run>, shared: &Arc<Shared>) -> Result<(), String> {
     let job = job(run, shared, &lease, plan);
     let handle = start(run, shared, &job).await?;
     run.hold(Some(lease));
+    let running = if shared.runtime.isolates() {
+        "Running job in container."
+    } else {
+        "Running job."
+    };
     run.update(|state| {
-        "Running job in container.".clone_into(&mut state.run_status);
+        running.clone_into(&mut state.run_status);
         state.handle = Some(handle);
         state.started_at.get_or_insert_with(unix_now);
         state.docker_image = image.digest;
