@@ -111,13 +111,29 @@ fn write_quoted(out: &mut String, text: &str) {
                 out.push('\\');
                 out.push(c);
             }
-            // Writing to a String cannot fail.
-            c if c.is_control() && (c as u32) < 0x100 => drop(write!(out, "\\x{:02x}", c as u32)),
-            c if c.is_control() => drop(write!(out, "\\u{:04x}", c as u32)),
-            c => out.push(c),
+            c if is_printable(c) => out.push(c),
+            c => {
+                // Writing to a String cannot fail.
+                let _ = match c as u32 {
+                    code @ ..0x100 => write!(out, "\\x{code:02x}"),
+                    code @ ..0x1_0000 => write!(out, "\\u{code:04x}"),
+                    code => write!(out, "\\U{code:08x}"),
+                };
+            }
         }
     }
     out.push(quote);
+}
+
+/// Whether Python shows a character as it is: no control, format, private or unassigned one, and no blank but the usual.
+/// These are what Rust's `escape_debug` escapes of a text, apart from quotes and combining characters at its start.
+fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return !c.is_ascii_control();
+    }
+    let mut text = [b'a'; 5];
+    let length = 1 + c.encode_utf8(&mut text[1..]).len();
+    std::str::from_utf8(&text[..length]).is_ok_and(|text| text.escape_debug().skip(1).eq([c]))
 }
 
 #[cfg(test)]
@@ -146,6 +162,16 @@ mod tests {
             (json!(["it's \"x\""]), "['it\\'s \"x\"']"),
             (json!(["write\tm\thello\\"]), "['write\\tm\\thello\\\\']"),
             (json!(["\u{1}"]), "['\\x01']"),
+            (
+                json!([
+                    "\u{7f}\u{80}\u{a0}\u{ad}é\u{301}\u{200b}\u{2028}\u{3000}\u{e000}\u{ffff}\u{1f600}\u{e0001}\u{10ffff}"
+                ]),
+                "['\\x7f\\x80\\xa0\\xadé\u{301}\\u200b\\u2028\\u3000\\ue000\\uffff\u{1f600}\\U000e0001\\U0010ffff']",
+            ),
+            (
+                json!({"a\"b": [1.0, 1e22, -0.0, 123_456_789_012_345_680_u64]}),
+                "{'a\"b': [1.0, 1e+22, -0.0, 123456789012345680]}",
+            ),
         ] {
             assert_eq!(display(&value), text);
         }
