@@ -233,6 +233,44 @@ mod tests {
         assert_eq!(shown(json!({"mode": "hologram_block"})), None);
     }
 
+    /// The examples of the crate `worksheet` hold the blocks of the server, one per line, and what is printed of them.
+    #[test]
+    fn the_worked_examples_are_printed_as_the_contract_says() {
+        let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../worksheet/tests/examples");
+        let mut printed = 0;
+        for file in std::fs::read_dir(examples).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for example in text.split("\n\n## ") {
+                let part = |name: &str| {
+                    let (_, rest) = example.split_once(&format!("\n--- {name}\n"))?;
+                    Some(rest.split_once("\n--- ").map_or(rest, |(part, _)| part))
+                };
+                let (Some(blocks), Some(expected)) = (part("blocks"), part("printed")) else {
+                    continue;
+                };
+                let found: String = blocks
+                    .lines()
+                    .map(|line| format!("\n{}", printed_block(line)))
+                    .collect();
+                assert_eq!(found.trim_end(), expected.trim_end(), "{example}");
+                printed += 1;
+            }
+        }
+        assert!(printed > 30, "only {printed} examples have printed text");
+    }
+
+    fn printed_block(line: &str) -> String {
+        let block: Object = serde_json::from_str(line).unwrap();
+        match fields::field(&block, "mode") {
+            // The client fetches the lines again.
+            "contents_block" => match block["lines"].as_array() {
+                Some(lines) => lines.iter().filter_map(Value::as_str).collect(),
+                None => "<none>\n".to_owned(),
+            },
+            mode => block_text(&block, mode, "https://host").unwrap(),
+        }
+    }
+
     const UUID: &str = "0x4f1e2c8a9b7d4e53a6c0d1e2f3a4b5c6";
 
     #[test]
