@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use worksheet::source::{SourceLine, parse};
-use worksheet::{BundleInfo, Found, OwnerNames, Page, Reader, Target};
+use worksheet::{BundleInfo, Directive, Found, OwnerNames, Page, Reader, Target};
 
 struct Files<'a>(&'a [u8]);
 
@@ -95,7 +95,7 @@ fuzz_target!(|text: &str| {
     assert_eq!(block_on(page.refresh(&uuids, &reader)).len(), brief.blocks.len());
     for block in &brief.blocks {
         if let Some(directive) = block["directive"].as_str() {
-            let _ = block_on(page.directive(directive, &reader));
+            let _ = block_on(page.directive(&Directive::Text(directive), true, &reader));
         }
     }
 });
