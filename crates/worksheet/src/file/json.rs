@@ -175,6 +175,12 @@ mod tests {
         }
 
         #[test]
+        fn numbers_keep_their_last_digit(number in any::<f64>().prop_filter("finite", |number| number.is_finite())) {
+            let text = domain::literal::float(number);
+            prop_assert_eq!(parse(&text), Some(json!(number)), "{}", text);
+        }
+
+        #[test]
         fn what_json_writes_is_read_back(numbers in prop::collection::vec(any::<i64>(), 0..5), words in prop::collection::vec("(?s).{0,6}", 0..5)) {
             let value = json!({"n": numbers, "w": words});
             prop_assert_eq!(parse(&value.to_string()), Some(value));

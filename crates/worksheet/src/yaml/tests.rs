@@ -30,6 +30,13 @@ fn a_value_that_contains_itself_is_refused() {
 }
 
 #[test]
+fn what_the_scanner_panics_on_is_refused() {
+    assert_eq!(parse("[!x, b]"), None);
+    assert_eq!(parse("[010, !!!!!!1, 0o7,? 08, 0]"), None);
+    assert_eq!(parse("{a: !!str, b: 1}"), None);
+}
+
+#[test]
 fn deep_nesting_is_refused_early() {
     let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     assert!(parse(&deep(100)).is_some());
