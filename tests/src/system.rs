@@ -314,6 +314,14 @@ impl System {
         self.start_worker(&mut command, "Worker started!")
     }
 
+    /// A worker of another account, with the process runtime.
+    pub fn worker_as(&self, id: &str, user: &str, password: &str) -> Process {
+        let mut command = self.worker_command(&binary("cl-worker"), id);
+        command.args(["--bundle-runtime", Runtime::Process.name()]);
+        command.env("CODALAB_USERNAME", user).env("CODALAB_PASSWORD", password);
+        self.start_worker(&mut command, "Worker started!")
+    }
+
     /// The Python worker of CodaLab 1.7.
     pub fn python_worker(&self, id: &str) -> Process {
         let mut command = self.worker_command(&python("cl-worker"), id);

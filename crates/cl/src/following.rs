@@ -18,6 +18,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(600);
 const PATIENT_PAUSE: Duration = Duration::from_secs(3);
 
+/// A server that was there and went away (it is started again, the network breaks) is waited for this long.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(120);
+
 /// Where following a file starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -52,11 +55,13 @@ pub fn is_final(state: &str) -> bool {
 }
 
 /// Waits until the bundle is in a final state; gives the bundle.
-pub async fn wait(client: &Client, uuid: &str) -> Result<Object> {
-    let mut pace = Pace::new();
+pub async fn wait(cli: &mut Cli, client: &Client, uuid: &str) -> Result<Object> {
+    let (mut pace, mut presence) = (Pace::new(), Presence::default());
     loop {
-        let bundle = fetch(client, uuid).await?;
-        if is_final(field(&bundle, "state")) {
+        let fetched = fetch(client, uuid).await;
+        if let Some(bundle) = presence.excuse(cli, fetched)?
+            && is_final(field(&bundle, "state"))
+        {
             return Ok(bundle);
         }
         pace.pause().await;
@@ -75,19 +80,15 @@ pub async fn follow(cli: &mut Cli, client: &Client, files: Files<'_>) -> Result<
             is_file: true,
         })
         .collect();
-    let mut pace = Pace::new();
+    let (mut pace, mut presence) = (Pace::new(), Presence::default());
     loop {
-        let bundle = fetch(client, uuid).await?;
-        let done = is_final(field(&bundle, "state"));
-        let mut news = false;
-        for file in &mut followed {
-            if file.offset.is_none() {
-                look(client, uuid, file, files.start).await?;
-            }
-            news |= show(cli, client, uuid, file).await?;
-        }
+        let seen = look_at_all(cli, client, uuid, &mut followed, files.start).await?;
         cli.ui.flush()?;
-        if done {
+        let Some((bundle, news)) = presence.excuse(cli, seen)? else {
+            pace.pause().await;
+            continue;
+        };
+        if is_final(field(&bundle, "state")) {
             let missing = followed
                 .iter()
                 .find(|file| file.offset.is_none())
@@ -107,11 +108,77 @@ pub async fn follow(cli: &mut Cli, client: &Client, files: Files<'_>) -> Result<
     }
 }
 
-async fn fetch(client: &Client, uuid: &str) -> Result<Object> {
-    Ok(client.fetch_one(&format!("bundles/{uuid}"), Query::new()).await?)
+/// The bundle, and whether anything new was shown. The outer error is of the output, the inner one of the server.
+async fn look_at_all(
+    cli: &mut Cli,
+    client: &Client,
+    uuid: &str,
+    followed: &mut [Followed],
+    start: Start,
+) -> Result<Fetched<(Object, bool)>> {
+    let bundle = match fetch(client, uuid).await {
+        Ok(bundle) => bundle,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut news = false;
+    for file in followed {
+        if file.offset.is_none()
+            && let Err(error) = look(client, uuid, file, start).await
+        {
+            return Ok(Err(error));
+        }
+        match show(cli, client, uuid, file).await? {
+            Ok(shown) => news |= shown,
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok((bundle, news)))
 }
 
-async fn look(client: &Client, uuid: &str, file: &mut Followed, start: Start) -> Result<()> {
+/// What the server answered.
+type Fetched<T> = std::result::Result<T, client::Error>;
+
+/// Whether the server is there.
+#[derive(Default)]
+struct Presence {
+    was_there: bool,
+    away_since: Option<Instant>,
+}
+
+impl Presence {
+    /// The answer; none while a server that was there before is away, which is said once. Every other error is final.
+    fn excuse<T>(&mut self, cli: &mut Cli, fetched: Fetched<T>) -> Result<Option<T>> {
+        let error = match fetched {
+            Ok(answer) => {
+                (self.was_there, self.away_since) = (true, None);
+                return Ok(Some(answer));
+            }
+            Err(error) => error,
+        };
+        let is_away = matches!(
+            error,
+            client::Error::Unreachable { .. } | client::Error::Status { status: 502..=504, .. }
+        );
+        if !is_away || !self.was_there {
+            return Err(error.into());
+        }
+        match self.away_since {
+            None => {
+                self.away_since = Some(Instant::now());
+                cli.ui.notice(&format!("{error}; waiting for the server to come back"));
+            }
+            Some(since) if since.elapsed() > LONGEST_ABSENCE => return Err(error.into()),
+            Some(_) => {}
+        }
+        Ok(None)
+    }
+}
+
+async fn fetch(client: &Client, uuid: &str) -> Fetched<Object> {
+    client.fetch_one(&format!("bundles/{uuid}"), Query::new()).await
+}
+
+async fn look(client: &Client, uuid: &str, file: &mut Followed, start: Start) -> Fetched<()> {
     let Some(info) = client.contents_info(uuid, &file.path, 0).await? else {
         return Ok(());
     };
@@ -124,13 +191,13 @@ async fn look(client: &Client, uuid: &str, file: &mut Followed, start: Start) ->
     Ok(())
 }
 
-/// Writes what is new; false if nothing is.
-async fn show(cli: &mut Cli, client: &Client, uuid: &str, file: &mut Followed) -> Result<bool> {
-    let Some(mut offset) = file.offset.filter(|_| file.is_file) else {
-        return Ok(false);
-    };
+/// Writes what is new; false if nothing is. The outer error is of the output, the inner one of the server.
+async fn show(cli: &mut Cli, client: &Client, uuid: &str, file: &mut Followed) -> Result<Fetched<bool>> {
     let mut news = false;
     loop {
+        let Some(offset) = file.offset.filter(|_| file.is_file) else {
+            return Ok(Ok(false));
+        };
         let options = BlobOptions {
             range: Some((offset, offset + PIECE - 1)),
             ..BlobOptions::default()
@@ -138,19 +205,25 @@ async fn show(cli: &mut Cli, client: &Client, uuid: &str, file: &mut Followed) -
         let mut body = match client.blob(uuid, &file.path, &options).await {
             Ok(download) => download.body,
             // Between two stages (results on their way to the store) a file may be out of reach for a moment.
-            Err(error) if error.is_not_found() => return Ok(news),
-            Err(error) => return Err(error.into()),
+            Err(error) if error.is_not_found() => return Ok(Ok(news)),
+            Err(error) => return Ok(Err(error)),
         };
         let mut received = 0;
-        while let Some(piece) = body.try_next().await? {
-            received += piece.len() as u64;
-            cli.ui.bytes(&piece)?;
+        loop {
+            match body.try_next().await {
+                Ok(Some(piece)) => {
+                    cli.ui.bytes(&piece)?;
+                    received += piece.len() as u64;
+                    // What is shown is not asked for again, even if the connection breaks now.
+                    file.offset = Some(offset + received);
+                }
+                Ok(None) => break,
+                Err(error) => return Ok(Err(error)),
+            }
         }
-        offset += received;
         news |= received > 0;
-        file.offset = Some(offset);
         if received < PIECE {
-            return Ok(news);
+            return Ok(Ok(news));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `kill -9` in the middle of things: every run finishes once, with its output.
 
+use std::process::Stdio;
 use std::time::Duration;
 
-use codalab_tests::{Runtime, Setup, System};
+use codalab_tests::{Process, Runtime, Setup, System};
 use rstest::rstest;
 use testkit::{Engine, wait_until};
 
@@ -100,6 +101,48 @@ fn a_server_that_is_away_for_a_while_gets_its_results_from_the_worker_when_it_is
     std::thread::sleep(Duration::from_secs(3));
     system.start_instance();
     finishes_once(&system, &run);
+}
+
+#[test]
+fn a_wait_outlasts_a_restart_of_the_server() {
+    let mut system = System::start(Setup::new(Engine::Sqlite, Runtime::Process));
+    let cl = system.cl();
+    let run = cl.ok(&["run", WORK]);
+    system.await_state(&run, "running");
+    let mut command = cl.command(&["wait", "--tail", &run]);
+    let mut waiting = Process::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    wait_until("the output to be followed", PATIENCE, || {
+        waiting.output().contains("started")
+    });
+    system.stop_instance();
+    wait_until("the absence to be noticed", PATIENCE, || {
+        assert!(waiting.is_running(), "{}", waiting.errors());
+        waiting.errors().contains("waiting for the server to come back")
+    });
+    system.start_instance();
+    wait_until("the wait to end", PATIENCE, || !waiting.is_running());
+    assert_eq!(
+        waiting.output().trim(),
+        format!("started\n1\n2\n3\n4\n5\n6\n{run}"),
+        "{}",
+        waiting.errors()
+    );
+}
+
+#[test]
+fn a_run_waits_for_a_worker_of_its_account_where_nothing_isolates_it() {
+    let system = System::start(Setup::new(Engine::Sqlite, Runtime::Process));
+    system.create_user("mira", "a-long-password");
+    let cl = system.cl_as("mira", "a-long-password");
+    let run = cl.ok(&["run", "echo mine > n"]);
+    let why = || cl.ok(&["info", "-f", "state,staged_status", &run]);
+    wait_until("the reason to be told", PATIENCE, || {
+        why().contains("only bundles of their own account")
+    });
+    assert!(why().starts_with("staged"), "{}", why());
+    let _own = system.worker_as("own", "mira", "a-long-password");
+    cl.ok(&["wait", &run]);
+    assert_eq!(cl.ok(&["cat", &format!("{run}/n")]), "mine");
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub async fn finish(cli: &mut Cli, client: &Client, uuid: &str, parsed: &Parsed)
     let (wait, tail, verbose) = (parsed.has("wait"), parsed.has("tail"), parsed.has("verbose"));
     let mut last = None;
     if wait {
-        last = Some(following::wait(client, uuid).await?);
+        last = Some(following::wait(cli, client, uuid).await?);
         show(cli, client, uuid, verbose).await?;
     }
     if tail {

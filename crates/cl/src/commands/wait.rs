@@ -53,7 +53,7 @@ async fn run(cli: &mut Cli, parsed: &Parsed) -> Result<()> {
         };
         following::follow(cli, &target.client, files).await?
     } else {
-        following::wait(&target.client, &target.uuid).await?
+        following::wait(cli, &target.client, &target.uuid).await?
     };
     match field(&bundle, "state") {
         "ready" => cli.ui.line(&target.uuid),
