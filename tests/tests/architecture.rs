@@ -21,6 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "rest-server",
         &[
             "api",
+            "cl",
+            "client",
             "domain",
             "hub",
             "model",

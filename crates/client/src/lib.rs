@@ -14,11 +14,11 @@ mod query;
 mod transport;
 pub mod worker;
 
-pub use auth::{PasswordLogin, TokenSource};
+pub use auth::{NoLogin, PasswordLogin, TokenSource};
 pub use contents::{BlobOptions, ByteStream, Download, UploadOptions};
 pub use documents::Client;
 pub use error::{Error, Result};
 pub use oauth::{CLI_CLIENT, REFRESH_MARGIN, Token, WORKER_CLIENT, password_grant, refresh_grant};
 pub use object::{Fetched, Object, resource, to_one, unpack};
 pub use query::Query;
-pub use transport::{Body, Endpoint, Options, Request, Response, encode_path};
+pub use transport::{Body, Endpoint, InProcess, Options, Request, Response, encode_path};

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
@@ -52,9 +53,17 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct Endpoint(Arc<Shared>);
 
+/// What answers the requests of an [`Endpoint::in_process`].
+pub type InProcess =
+    Arc<dyn Fn(http::Request<reqwest::Body>) -> BoxFuture<'static, http::Response<reqwest::Body>> + Send + Sync>;
+
+/// Where requests go that never leave the process.
+const INSIDE: &str = "http://127.0.0.1/rest/";
+
 struct Shared {
     address: String,
     base: String,
+    in_process: Option<InProcess>,
     loopback: bool,
     headers: HeaderMap,
     options: Options,
@@ -194,12 +203,33 @@ impl Endpoint {
         Ok(Self(Arc::new(Shared {
             address: address.to_owned(),
             base: format!("{}/rest/", address.trim_end_matches('/')),
+            in_process: None,
             loopback,
             headers,
             options,
             plain: OnceLock::new(),
             tls: OnceLock::new(),
         })))
+    }
+
+    /// An instance that is this process: `answer` is called instead of a server at `address`, which is only shown. Not
+    /// compressed, not retried.
+    pub fn in_process(address: &str, answer: InProcess) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-requested-with", HeaderValue::from_static("XMLHttpRequest"));
+        Self(Arc::new(Shared {
+            address: address.trim_end_matches('/').to_owned(),
+            base: INSIDE.to_owned(),
+            in_process: Some(answer),
+            loopback: true,
+            headers,
+            options: Options {
+                retry_after: None,
+                ..Options::default()
+            },
+            plain: OnceLock::new(),
+            tls: OnceLock::new(),
+        }))
     }
 
     /// The address as given.
@@ -315,7 +345,7 @@ impl Endpoint {
     }
 
     async fn exchange(&self, builder: reqwest::RequestBuilder, limit: Option<Duration>) -> Result<reqwest::Response> {
-        let sending = builder.send();
+        let sending = self.perform(builder);
         let result = match limit {
             Some(limit) => match tokio::time::timeout(limit, sending).await {
                 Ok(result) => result,
@@ -335,6 +365,16 @@ impl Endpoint {
             let address = elsewhere.map_or_else(|| self.0.address.clone(), |url| url.origin().ascii_serialization());
             transport_error(&address, &error)
         })
+    }
+
+    async fn perform(&self, builder: reqwest::RequestBuilder) -> reqwest::Result<reqwest::Response> {
+        match &self.0.in_process {
+            None => builder.send().await,
+            Some(answer) => {
+                let request = http::Request::<reqwest::Body>::try_from(builder.build()?)?;
+                Ok(answer(request).await.into())
+            }
+        }
     }
 
     fn http(&self, url: &Url) -> Result<&reqwest::Client> {

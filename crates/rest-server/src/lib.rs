@@ -12,6 +12,7 @@ mod error;
 mod fetch;
 mod form;
 mod input;
+mod inside;
 mod interpretation;
 pub mod listener;
 pub mod mail;

@@ -213,7 +213,8 @@ fn too_large() -> ApiError {
     ApiError::Status(StatusCode::PAYLOAD_TOO_LARGE, "Request to large".to_owned())
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether a body is declared to be JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -264,7 +265,8 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     }
 }
 
-fn write_error_body(response: &mut Response, error: &ErrorText, plain: bool, request_id: &str) {
+/// Gives an error its body, as bare text or as a page.
+pub fn write_error_body(response: &mut Response, error: &ErrorText, plain: bool, request_id: &str) {
     let message = if error.internal {
         tracing::error!(request_id, message = %error.message, "internal error");
         format!("Unexpected Internal Error (request {request_id}). The administrators have been notified.")

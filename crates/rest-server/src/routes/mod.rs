@@ -70,6 +70,12 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+/// The routes below `/rest` without any layer, for requests from inside.
+pub(crate) fn bare_router() -> Router<AppState> {
+    let routes = json_routes().into_router().merge(raw_routes().into_router());
+    Router::new().nest("/rest", routes).fallback(pipeline::not_found)
+}
+
 /// Method and path template of every route of [`router`], sorted by path, then method.
 pub fn index() -> Vec<Route> {
     let mut routes: Vec<Route> = json_routes()

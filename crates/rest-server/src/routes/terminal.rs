@@ -1,12 +1,15 @@
-//! `POST /cli/command`: the web terminal. This version reads and checks the request; it has no commands yet.
+//! `POST /cli/command`: the web terminal. The commands are those of the command line, run here as the user who typed them.
 
 use axum::extract::State;
-use serde_json::{Map, Value, json};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
 
 use crate::auth::Protected;
 use crate::error::{ApiError, ApiResult};
 use crate::input::JsonBody;
+use crate::inside;
 use crate::openapi::WriteFailures;
+use crate::origin;
 use crate::respond;
 use crate::state::AppState;
 use api::openapi;
@@ -27,25 +30,49 @@ struct CommandRequest {
     post,
     path = "/cli/command",
     tag = "terminal",
-    summary = "A command of the web terminal (not part of this version: answers 400).",
+    summary = "A command of the web terminal: its output, or completions of its last word.",
     request_body(content = openapi::AnyAttributes, content_type = "application/json"),
     responses(
         (status = 200, description = "The output, or the completions", body = openapi::AnyAttributes, content_type = "application/json"),
         WriteFailures,
     )
 )]
-pub async fn command(State(state): State<AppState>, Protected(_): Protected, body: JsonBody) -> ApiResult {
+pub async fn command(
+    State(state): State<AppState>,
+    Protected(viewer): Protected,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> ApiResult {
     let request = CommandRequest::read(&body.object())?;
+    let address = match &state.config.public_url {
+        Some(address) => address.clone(),
+        None => origin::of_request(&headers),
+    };
+    let client = inside::client(&state, &viewer, &address);
+    let worksheet = request.worksheet.unwrap_or_default();
+    let mut answer = Map::new();
     if request.autocomplete {
-        let mut answer = Map::new();
-        answer.insert("completions".to_owned(), json!([]));
-        return Ok(respond::json_object(answer, &state.settings.version));
+        let completions = cl::complete_on_web(&request.words, client, &worksheet).await;
+        answer.insert("completions".to_owned(), Value::from(completions));
+    } else {
+        let outcome = cl::run_on_web(request.words, client, &worksheet)
+            .await
+            .map_err(failure)?;
+        answer.insert(
+            "structured_result".to_owned(),
+            outcome.structured.unwrap_or(Value::Null),
+        );
+        answer.insert("output".to_owned(), Value::from(outcome.output));
     }
-    tracing::debug!(worksheet = request.worksheet.as_deref(), command = ?request.words, "no terminal");
-    Err(ApiError::usage(format!(
-        "The web terminal is not part of this version of the server. Run `cl {}` on the command line.",
-        request.words.join(" ")
-    )))
+    Ok(respond::json_object(answer, &state.settings.version))
+}
+
+/// What a command failed with is what the request fails with.
+fn failure(error: cl::WebError) -> ApiError {
+    match StatusCode::from_u16(error.status) {
+        Ok(status) if status.is_client_error() => ApiError::Status(status, error.message),
+        _ => ApiError::internal(error.message),
+    }
 }
 
 impl CommandRequest {
@@ -70,15 +97,21 @@ impl CommandRequest {
         if words.first().is_some_and(|word| word == "cl") {
             words.remove(0);
         }
-        if words.is_empty() {
+        let autocomplete = body.get("autocomplete") == Some(&Value::Bool(true));
+        let ends_in_blank = body
+            .get("command")
+            .and_then(Value::as_str)
+            .is_some_and(|text| text.ends_with(char::is_whitespace));
+        if autocomplete && (ends_in_blank || words.is_empty()) {
+            // The word to complete has not been begun.
+            words.push(String::new());
+        } else if words.is_empty() {
             words.push("help".to_owned());
         }
         Ok(Self {
             worksheet,
             words,
-            autocomplete: body
-                .get("autocomplete")
-                .is_some_and(|value| value == &Value::Bool(true)),
+            autocomplete,
         })
     }
 }
@@ -126,6 +159,7 @@ fn split(text: &str) -> Result<Vec<String>, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn command_lines_are_split_as_the_terminal_of_1_7_does() {
@@ -180,5 +214,14 @@ mod tests {
             read(json!({"worksheet_uuid": null, "command": ""})).unwrap().words,
             ["help"]
         );
+        for (text, words) in [
+            ("cl wor", &["wor"][..]),
+            ("cat ", &["cat", ""]),
+            ("", &[""]),
+            ("cl", &[""]),
+        ] {
+            let body = json!({"worksheet_uuid": null, "command": text, "autocomplete": true});
+            assert_eq!(read(body).unwrap().words, words);
+        }
     }
 }

@@ -186,18 +186,20 @@ async fn item_18_protected_mode_refuses_with_401() {
 }
 
 #[tokio::test]
-async fn the_terminal_reads_its_requests_and_says_that_it_is_not_there_yet() {
+async fn the_terminal_executes_and_completes_commands_as_the_user() {
     let server = TestServer::start().await;
     let alice = server.login("alice").await;
     let send = |body: Value| alice.send(Method::POST, "/cli/command", Some(body));
     let (status, text) = send(json!({"worksheet_uuid": null, "command": "cl ls -u"})).await;
-    assert_eq!(status, 400);
-    assert!(
-        text.as_str().unwrap().contains("Run `cl ls -u` on the command line."),
-        "{text}"
-    );
+    assert_eq!((status.as_u16(), &text["output"]), (200, &json!("")));
+    let (status, text) = send(json!({"worksheet_uuid": null, "command": "uinfo -f user_name"})).await;
+    assert_eq!((status.as_u16(), &text["output"]), (200, &json!("alice\n")));
     let (status, answer) = send(json!({"worksheet_uuid": null, "command": "w", "autocomplete": true})).await;
-    assert_eq!((status.as_u16(), &answer["completions"]), (200, &json!([])));
+    assert_eq!(status, 200);
+    assert!(
+        answer["completions"].as_array().unwrap().contains(&json!("work")),
+        "{answer}"
+    );
     assert_eq!(
         send(json!({"command": "ls"})).await.1,
         json!("Missing `workhseet_uuid`")
