@@ -40,13 +40,31 @@ pub fn float(value: f64) -> String {
     if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
         // Rust writes 1e-5 and 1e16; Python wants a sign and at least two digits.
         let text = format!("{value:e}");
+        let decimals = text
+            .split(['.', 'e'])
+            .nth(1)
+            .filter(|_| text.contains('.'))
+            .map_or(0, str::len);
+        let text = nearest(value, format!("{value:.decimals$e}"), text);
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let exponent: i32 = exponent.parse().unwrap_or(0);
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{mantissa}e{sign}{:02}", exponent.abs());
     }
     let text = format!("{value}");
-    if text.contains('.') { text } else { format!("{text}.0") }
+    match text.split_once('.') {
+        Some((_, decimals)) => nearest(value, format!("{value:.*}", decimals.len()), text),
+        None => format!("{text}.0"),
+    }
+}
+
+/// Of two texts of the same length, the one rounded as Python does: where the value lies exactly between, to the even digit.
+fn nearest(value: f64, rounded: String, shortest: String) -> String {
+    if rounded.parse() == Ok(value) {
+        rounded
+    } else {
+        shortest
+    }
 }
 
 /// The Python name of a JSON value's type: `str`, `int`, `float`, `bool`, `list`, `dict`, `NoneType`.
@@ -140,6 +158,25 @@ fn is_printable(c: char) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_float_between_two_shortest_texts_is_printed_with_the_even_digit() {
+        // The second is 0.0275669097900390625 exactly.
+        for (value, text) in [
+            (231_250.0 / 8_388_608.0, "0.027567148208618164"),
+            (14_453.0 / 524_288.0, "0.027566909790039062"),
+            (5.684_341_886_080_801e-14, "5.684341886080801e-14"),
+            (-14_453.0 / 524_288.0, "-0.027566909790039062"),
+            (1e22, "1e+22"),
+            (0.1, "0.1"),
+            (0.3, "0.3"),
+            (123_456.789, "123456.789"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+        ] {
+            assert_eq!(float(value), text);
+        }
+    }
 
     #[test]
     fn values_print_as_python_prints_them() {
