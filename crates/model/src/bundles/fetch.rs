@@ -139,11 +139,11 @@ pub(crate) async fn fetch(tx: &mut Tx, uuids: &[Uuid]) -> Result<HashMap<Uuid, B
 }
 
 /// Bundles, their metadata and their dependencies with name and state of the parents: one statement per 500 bundles, so
-/// that they agree with each other. The first column says what a row is; the others mean different things then. Texts
-/// are cast, because the columns of old databases do not all have the same collation.
+/// that they agree with each other. The first column says what a row is. Metadata, which are most of the rows, have three
+/// columns of their own; in the others texts are cast, because columns of old databases may differ in collation.
 fn bundle_rows(permission: &str) -> String {
     format!(
-        "SELECT 0, `b`.`id`, CAST(`b`.`uuid` AS CHAR), CAST(`b`.`bundle_type` AS CHAR), CAST(`b`.`command` AS CHAR), \
+        "SELECT 0, `b`.`id`, NULL, NULL, NULL, CAST(`b`.`uuid` AS CHAR), CAST(`b`.`bundle_type` AS CHAR), CAST(`b`.`command` AS CHAR), \
          CAST(`b`.`state` AS CHAR), CAST(`b`.`owner_id` AS CHAR), CAST(`b`.`frozen` AS CHAR), \
          CAST(`b`.`storage_type` AS CHAR), `b`.`is_anonymous`, `b`.`is_dir`, {permission} \
          FROM `bundle` `b` WHERE `b`.`uuid` IN {{in}}"
@@ -151,15 +151,18 @@ fn bundle_rows(permission: &str) -> String {
 }
 
 const METADATA_AND_DEPENDENCIES: &str = "UNION ALL \
-    SELECT 1, `m`.`id`, CAST(`m`.`bundle_uuid` AS CHAR), CAST(`m`.`metadata_key` AS CHAR), \
-    CAST(`m`.`metadata_value` AS CHAR), NULL, NULL, NULL, NULL, NULL, NULL, NULL \
+    SELECT 1, `m`.`id`, `m`.`bundle_uuid`, `m`.`metadata_key`, `m`.`metadata_value`, \
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
     FROM `bundle_metadata` `m` WHERE `m`.`bundle_uuid` IN {in} \
     UNION ALL \
-    SELECT 2, `d`.`id`, CAST(`d`.`child_uuid` AS CHAR), CAST(`d`.`child_path` AS CHAR), CAST(`d`.`parent_path` AS CHAR), \
+    SELECT 2, `d`.`id`, NULL, NULL, NULL, CAST(`d`.`child_uuid` AS CHAR), CAST(`d`.`child_path` AS CHAR), CAST(`d`.`parent_path` AS CHAR), \
     CAST(`p`.`state` AS CHAR), CAST(`d`.`parent_uuid` AS CHAR), \
     (SELECT CAST(`n`.`metadata_value` AS CHAR) FROM `bundle_metadata` `n` WHERE `n`.`bundle_uuid` = `p`.`uuid` \
     AND `n`.`metadata_key` = 'name' ORDER BY `n`.`id` DESC LIMIT 1), NULL, NULL, NULL, NULL \
     FROM `bundle_dependency` `d` LEFT JOIN `bundle` `p` ON `p`.`uuid` = `d`.`parent_uuid` WHERE `d`.`child_uuid` IN {in}";
+
+/// Columns that only rows of metadata fill: uuid, key, text.
+const METADATA_COLUMNS: usize = 3;
 
 /// The lists in that statement.
 const LISTS: usize = 3;
@@ -176,7 +179,16 @@ struct Fetched {
 
 impl Fetched {
     fn take(&mut self, mut row: Row) -> Result<()> {
-        let (part, id, uuid) = (row.int()?, row.int()?, row.uuid()?);
+        let (part, id) = (row.int()?, row.int()?);
+        if part == 1 {
+            let rows = self.metadata.entry(row.uuid()?).or_default();
+            rows.push((id, row.text()?, row.text()?));
+            return Ok(());
+        }
+        for _ in 0..METADATA_COLUMNS {
+            row.value()?;
+        }
+        let uuid = row.uuid()?;
         match part {
             0 => {
                 let bundle = Bundle {
@@ -195,10 +207,6 @@ impl Fetched {
                 let parents = Vec::new();
                 let level = row.opt_int()?;
                 self.bundles.insert(uuid, (BundleRecord { id, bundle, parents }, level));
-            }
-            1 => {
-                let rows = self.metadata.entry(uuid).or_default();
-                rows.push((id, row.text()?, row.text()?));
             }
             _ => {
                 let (child_path, parent_path) = (row.text()?, row.text()?);
