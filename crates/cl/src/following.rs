@@ -165,7 +165,7 @@ impl Presence {
         match self.away_since {
             None => {
                 self.away_since = Some(Instant::now());
-                cli.ui.notice(&format!("{error}; waiting for the server to come back"));
+                cli.ui.notice(format!("{error}; waiting for the server to come back"));
             }
             Some(since) if since.elapsed() > LONGEST_ABSENCE => return Err(error.into()),
             Some(_) => {}
