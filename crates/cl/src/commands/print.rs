@@ -248,10 +248,8 @@ mod tests {
                 let (Some(blocks), Some(expected)) = (part("blocks"), part("printed")) else {
                     continue;
                 };
-                let found: String = blocks
-                    .lines()
-                    .map(|line| format!("\n{}", printed_block(line)))
-                    .collect();
+                let found: Vec<String> = blocks.lines().map(printed_block).collect();
+                let found = format!("\n{}", found.join("\n"));
                 assert_eq!(found.trim_end(), expected.trim_end(), "{example}");
                 printed += 1;
             }

@@ -188,45 +188,51 @@ impl Fetched {
         for _ in 0..METADATA_COLUMNS {
             row.value()?;
         }
-        let uuid = row.uuid()?;
-        match part {
-            0 => {
-                let bundle = Bundle {
-                    uuid,
-                    bundle_type: row.bundle_type()?,
-                    command: row.opt_text()?,
-                    state: row.state()?,
-                    owner_id: row.opt_user_id()?,
-                    frozen: row.opt_time()?,
-                    storage_type: row.opt_text()?.filter(|kind| !kind.is_empty()),
-                    is_anonymous: row.flag()?,
-                    is_dir: row.opt_flag()?,
-                    metadata: Metadata::new(),
-                    dependencies: Vec::new(),
-                };
-                let parents = Vec::new();
-                let level = row.opt_int()?;
-                self.bundles.insert(uuid, (BundleRecord { id, bundle, parents }, level));
-            }
-            _ => {
-                let (child_path, parent_path) = (row.text()?, row.text()?);
-                let state = row.opt_text()?;
-                let Some(parent_uuid) = row.opt_uuid()? else {
-                    return Ok(());
-                };
-                let dependency = Dependency {
-                    child_uuid: uuid,
-                    child_path,
-                    parent_uuid,
-                    parent_path,
-                };
-                // A state no version knows counts as failed, but only a bundle that exists has one.
-                let state = state.map(|state| state.parse().unwrap_or(BundleState::Failed));
-                let name = row.opt_text()?;
-                let rows = self.dependencies.entry(uuid).or_default();
-                rows.push((id, dependency, ParentInfo { name, state }));
-            }
+        if part == 0 {
+            self.take_bundle(id, &mut row)
+        } else {
+            self.take_dependency(id, &mut row)
         }
+    }
+
+    fn take_bundle(&mut self, id: i64, row: &mut Row) -> Result<()> {
+        let bundle = Bundle {
+            uuid: row.uuid()?,
+            bundle_type: row.bundle_type()?,
+            command: row.opt_text()?,
+            state: row.state()?,
+            owner_id: row.opt_user_id()?,
+            frozen: row.opt_time()?,
+            storage_type: row.opt_text()?.filter(|kind| !kind.is_empty()),
+            is_anonymous: row.flag()?,
+            is_dir: row.opt_flag()?,
+            metadata: Metadata::new(),
+            dependencies: Vec::new(),
+        };
+        let level = row.opt_int()?;
+        let (uuid, parents) = (bundle.uuid, Vec::new());
+        self.bundles.insert(uuid, (BundleRecord { id, bundle, parents }, level));
+        Ok(())
+    }
+
+    fn take_dependency(&mut self, id: i64, row: &mut Row) -> Result<()> {
+        let child_uuid = row.uuid()?;
+        let (child_path, parent_path) = (row.text()?, row.text()?);
+        let state = row.opt_text()?;
+        let Some(parent_uuid) = row.opt_uuid()? else {
+            return Ok(());
+        };
+        let dependency = Dependency {
+            child_uuid,
+            child_path,
+            parent_uuid,
+            parent_path,
+        };
+        // A state no version knows counts as failed, but only a bundle that exists has one.
+        let state = state.map(|state| state.parse().unwrap_or(BundleState::Failed));
+        let name = row.opt_text()?;
+        let rows = self.dependencies.entry(child_uuid).or_default();
+        rows.push((id, dependency, ParentInfo { name, state }));
         Ok(())
     }
 
