@@ -210,6 +210,10 @@ impl Cli {
         if let Some(client) = self.clients.get(address) {
             return Ok(client.clone());
         }
+        if self.is_web {
+            // Whatever a command has in mind: a server calls no other one in the name of a user.
+            return Err(Error::usage("Other instances cannot be reached from here."));
+        }
         let session = self.session()?;
         let seconds = self
             .environment
