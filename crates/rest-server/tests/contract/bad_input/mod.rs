@@ -141,8 +141,10 @@ impl Range {
             && text.is_empty()
             && request.method != "HEAD"
             && answer.header("x-request-id").is_some()
+            && !(answer.status == 409 && answer.header("etag").is_some())
         {
-            // An answer without a request id is the protocol's, not the application's; it has no message.
+            // An answer without a request id is the protocol's, not the application's; it has no message. A refused save
+            // brings the worksheet's text, which may be empty, and the tag of that text.
             self.wrong
                 .push(format!("{}: {} without a message", what(), answer.status));
         }
