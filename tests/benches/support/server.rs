@@ -52,6 +52,8 @@ impl Server {
             .arg(home.path())
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .env("CODALAB_METRICS_PORT", metrics_port.to_string())
+            // As `codalab-service start` and the operators' manual have it.
+            .env("MALLOC_ARENA_MAX", "2")
             .env_remove("CODALAB_LOG")
             .stdin(Stdio::null())
             .stderr(log)
