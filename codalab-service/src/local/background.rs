@@ -1,5 +1,6 @@
 //! `start` in the background: the program runs itself again, apart from the terminal, and waits for its one-line report.
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,7 +15,7 @@ use super::instance::{Options, Ready};
 use super::{Result, ServerInfo};
 
 /// How many pools the memory allocator of glibc keeps for threads. Its eight per core hold on to what many requests at
-/// once have needed; with two an instance stays much smaller. Set by the environment, because nothing else can.
+/// once have needed; with few an instance stays much smaller. Only the environment can say it.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
 /// At this size the log of earlier runs is set aside as `service.log.1`.
@@ -25,6 +26,14 @@ const LOG_LIMIT: u64 = 16 << 20;
 pub enum Started {
     Now(Ready),
     Already(ServerInfo),
+}
+
+/// As the user has set it, else one per four cores, at least two.
+fn arenas() -> OsString {
+    std::env::var_os(ARENAS).unwrap_or_else(|| {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        (cores / 4).max(2).to_string().into()
+    })
 }
 
 /// The line that the background process writes to its standard output.
@@ -45,7 +54,7 @@ pub fn start_in_background(options: &Options) -> Result<Started> {
     let log = open_log(&options.home).map_err(|error| failed("cannot open the log", error))?;
     let program = std::env::current_exe().map_err(|error| failed("cannot find this program", error))?;
     let mut child = Command::new(program)
-        .env(ARENAS, std::env::var_os(ARENAS).unwrap_or_else(|| "2".into()))
+        .env(ARENAS, arenas())
         .args(options.arguments())
         .arg("--report")
         .current_dir("/")
