@@ -455,6 +455,79 @@ async fn names_are_completed_from_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_web_terminal_has_the_same_commands_without_a_machine() {
+    let mut terminal = Terminal::with_people(&["juno"]).await;
+    let long = (0..300).map(|number| number.to_string()).collect::<Vec<_>>().join("\n");
+    terminal.write("long.txt", &(long + "\n"));
+    terminal.cl("upload long.txt").await;
+    terminal.cl("new pilot").await;
+    for line in [
+        "help nosuch",
+        "cat --help",
+        "status",
+        "cl ls",
+        "ls --nope",
+        "new second",
+        "work pilot",
+        "wls pilot",
+        "wedit",
+        "wedit -t Title",
+        "info long.txt",
+        "info -f name,state long.txt",
+        "search name=long.txt -u",
+        "cat long.txt",
+        "open long.txt",
+        "wopen pilot",
+        "upload -c 'some text' -n text",
+        "upload /etc/passwd",
+        "upload etc --link",
+        "edit text",
+        "edit text -T a b",
+        "print",
+        "download text",
+        "wait text",
+        "alias",
+        "config cli/verbose",
+        "logout",
+        "bs-ls-partitions",
+        "netcat text 5005 -f /etc/passwd",
+        "cat other::text",
+        "work other::",
+        "run -W 'echo'",
+        "run -e 'echo'",
+        "gls",
+        "perm text public n",
+        "info nothing-here",
+        "wrm pilot",
+    ] {
+        terminal.web("", line).await;
+    }
+    for line in [
+        "run '-a 12' --name=x '--description=a b' --request-network text:home-mira//text 'cat text' --exclude-patterns p q",
+        "info -f name,description,command,dependencies,exclude_patterns ^",
+        "logs ^",
+        "kill ^",
+        "detach x",
+        "ls -u",
+        "wrm . --force",
+    ] {
+        terminal.web("second", line).await;
+    }
+    for line in ["cl wor", "upload ", "cat lo", "cat lo ", "config ", "work "] {
+        terminal.web_completion(line).await;
+    }
+    terminal.log_in_as("juno");
+    for line in [
+        "cat home-mira//text",
+        "rm home-mira//text",
+        "uedit mira --first-name No",
+    ] {
+        terminal.web("", line).await;
+    }
+    insta::assert_snapshot!(terminal.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_download_goes_on_where_the_connection_broke() {
     let mut terminal = Terminal::cut_off_after(50_000).await;
     let text = (0..40_000)

@@ -177,6 +177,40 @@ impl Terminal {
         }
     }
 
+    /// Types a line into the web terminal, on the worksheet of that name (the home worksheet if it is empty).
+    pub async fn web(&mut self, worksheet: &str, line: &str) {
+        let uuid = match worksheet {
+            "" => serde_json::Value::Null,
+            name => self.try_words(&["work", "-u", name]).await.1.trim().into(),
+        };
+        let body = serde_json::json!({"worksheet_uuid": uuid, "command": line});
+        let _ = writeln!(self.transcript, "> {line}");
+        match self.api().post_json("cli/command", client::Query::new(), &body).await {
+            Ok(answer) => {
+                self.transcript.push_str(answer["output"].as_str().unwrap());
+                if !answer["structured_result"].is_null() {
+                    let _ = writeln!(self.transcript, "= {}", answer["structured_result"]);
+                }
+            }
+            Err(error) => {
+                let _ = writeln!(self.transcript, "! {} {error}", error.status().unwrap_or(0));
+            }
+        }
+    }
+
+    /// Completes a line of the web terminal.
+    pub async fn web_completion(&mut self, line: &str) {
+        let body = serde_json::json!({"worksheet_uuid": null, "command": line, "autocomplete": true});
+        let answer = self.api().post_json("cli/command", client::Query::new(), &body).await;
+        let _ = writeln!(self.transcript, "> {line}<tab>\n= {}", answer.unwrap()["completions"]);
+    }
+
+    fn api(&self) -> client::Client {
+        let endpoint = client::Endpoint::new(&self.address, client::Options::default()).unwrap();
+        let login = client::PasswordLogin::new(client::CLI_CLIENT, &self.variables["CODALAB_USERNAME"], PASSWORD);
+        client::Client::new(endpoint, Arc::new(login))
+    }
+
     /// Executes `cl` without recording it; gives exit status, stdout and stderr.
     pub async fn try_words(&self, words: &[&str]) -> (u8, String, String) {
         let words = words.iter().map(|&word| word.to_owned()).collect();
