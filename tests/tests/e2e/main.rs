@@ -8,6 +8,7 @@
 mod bad_input;
 mod commands;
 mod description;
+mod differential;
 mod fetching;
 mod first_run;
 mod interop;

@@ -5,7 +5,7 @@ use domain::Uuid;
 use model::{DeleteBundles, DeletedBundle};
 
 use crate::auth::LoginProtected;
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
 use crate::input::JsonBody;
 use crate::openapi::{DeleteBundlesQuery, WriteFailures};
 use crate::params::Query;
@@ -38,7 +38,8 @@ pub async fn delete(
         .map(|text| Uuid::parse(text))
         .collect::<Result<_, _>>()?;
     if uuids.is_empty() {
-        return Err(ApiError::usage("No bundles to delete."));
+        // `cl rm` without bundles asks for this.
+        return Ok(state.respond(Document::meta_only("ids", Vec::<&str>::new())));
     }
     let request = DeleteBundles {
         uuids,
